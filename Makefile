@@ -1,0 +1,116 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+# The entrances to nvlab's source tree: `make` lists them. Nothing here calls sudo.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+PYTHON ?= python3
+BUILD := .build
+BIN := .venv/bin
+NVLAB := $(BIN)/nvlab
+PYTEST := $(BIN)/python -m pytest
+COMMIT = $(shell git describe --always --dirty)
+
+VENV := .venv/nvlab.stamp
+CORE := nvlab/sim/_core.abi3.so
+CORE_SOURCES := nvlab/sim/_build.py $(wildcard nvlab/sim/*.[ch] kmod/core/*.[ch])
+KMOD_SOURCES := $(wildcard kmod/Kbuild kmod/*.[ch] kmod/core/*.[ch])
+RELEASES := $(patsubst /lib/modules/%/build,%,$(wildcard /lib/modules/*/build))
+MODULES := $(RELEASES:%=$(BUILD)/%/nvlab.ko)
+CHECKPATCH := $(BUILD)/checkpatch/checkpatch.pl
+C_SOURCES = $(shell git ls-files '*.c' '*.h')
+
+help: ## list these
+	@sed -n 's/^\([a-z]*\):.*## /\1 /p' $(MAKEFILE_LIST) | while read -r name what; do printf '  make %-8s %s\n' "$$name" "$$what"; done
+
+demo: setup ## the hybrid NVMe drive, from nothing to a report
+	@$(NVLAB) up scenarios/hybrid-nvme.toml
+	@report=$$(mktemp); \
+	finish() { status=$$?; $(NVLAB) down hybrid-nvme || status=$$?; cat "$$report"; rm -f "$$report"; exit $$status; }; \
+	trap finish EXIT; \
+	$(NVLAB) run hybrid-nvme; \
+	$(NVLAB) report hybrid-nvme > "$$report"
+
+test: setup ## everything that can be tested here, real kernels in a VM included (up to 40 min)
+	@$(MAKE) quick
+	@echo "== tests in guests, on the kernels of /boot"
+	@$(PYTEST) tests/vm -m vm
+
+quick: venv ## what needs neither root nor a VM (up to 1 min)
+	@echo "== style, types, tests without a kernel"
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+	@$(PYTEST) -q -n auto
+
+lint: venv $(CHECKPATCH) ## style and static checks, of Python and C
+	@echo "== ruff, mypy, checkpatch"
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+	@# a module built out of tree must ask for the kernel's version
+	@perl $(CHECKPATCH) --no-tree --strict --quiet --ignore LINUX_VERSION_CODE,CONSTANT_COMPARISON --file $(C_SOURCES)
+	@$(MAKE) sparse
+
+bench: setup ## speed of this commit, kept in runs/bench
+	@mkdir -p runs/bench
+	@for program in bench/core_speed.py bench/device.py; do \
+		echo "== $$program at $(COMMIT), $$(date -u +%FT%TZ)"; $(BIN)/python "$$program"; \
+	done 2>&1 | tee runs/bench/$(COMMIT).txt
+
+soak: setup ## the tests with their long counts (hours), kept in runs/soak
+	@mkdir -p runs/soak
+	@{ echo "== soak at $(COMMIT), $$(date -u +%FT%TZ)"; NVLAB_SOAK=1 $(PYTEST) tests -m ''; } 2>&1 | tee runs/soak/$(COMMIT).txt
+
+setup: ## all that the others need: packages, environment, kernel modules
+	@$(MAKE) system
+	@$(MAKE) venv modules
+
+system: ## the part of setup that may need root: Debian packages, RapidDisk
+	@setup/packages.sh setup/packages.txt
+	@setup/rapiddisk.sh
+
+clean: ## remove what can be built again, but for .venv; runs/ stays
+	rm -rf $(BUILD) build dist *.egg-info nvlab/sim/_core*.so .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage
+	find . -path ./.venv -prune -o -name __pycache__ -type d -exec rm -rf {} +
+
+venv: $(VENV) $(CORE)
+	@:
+
+modules: $(MODULES)
+	@:
+
+$(VENV): pyproject.toml setup.py
+	@echo "== nvlab and what it needs of Python, into .venv"
+	@$(PYTHON) -c 'import sys; sys.exit("nvlab needs Python 3.11: make PYTHON=..." if sys.version_info < (3, 11) else 0)'
+	@$(PYTHON) -m venv .venv
+	@# compat: a plain path, not an import hook that every start of Python would pay for
+	@$(BIN)/pip install --quiet --disable-pip-version-check --config-settings editable_mode=compat --editable '.[dev]'
+	@touch $@
+
+$(CORE): $(CORE_SOURCES) | $(VENV)
+	@echo "== the simulator's core"
+	@$(BIN)/python setup.py --quiet build_ext --inplace --build-temp $(BUILD)/core
+	@touch $@
+
+$(BUILD)/%/nvlab.ko: $(KMOD_SOURCES) | $(VENV)
+	@echo "== nvlab.ko for Linux $*"
+	@$(NVLAB) kmod build --kernel $* --into $(@D)
+
+$(CHECKPATCH):
+	@setup/packages.sh setup/packages-lint.txt
+	@echo "== checkpatch, out of the kernel's source"
+	@mkdir -p $(@D)
+	@tar -xJf /usr/src/linux-source-6.1.tar.xz -C $(@D) --strip-components=2 --wildcards \
+		'*/scripts/checkpatch.pl' '*/scripts/const_structs.checkpatch' '*/scripts/spelling.txt'
+	@touch $@
+
+sparse:
+	@if command -v sparse >/dev/null; then \
+		for release in $(RELEASES); do \
+			echo "== sparse, Linux $$release"; \
+			rm -rf $(BUILD)/sparse; cp -r kmod $(BUILD)/sparse; \
+			$(MAKE) -s -C /lib/modules/$$release/build M="$(CURDIR)/$(BUILD)/sparse" C=2 CF=-Wsparse-error modules; \
+		done; \
+	fi
+
+.PHONY: help demo test quick lint bench soak setup system clean venv modules sparse
