@@ -1,0 +1,286 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The device without its body: what a command's status is, when it is due,
+ * and what it does to the medium. The kernel module and the simulator both
+ * call this, with the same results.
+ *
+ * The caller gives the memory and the time, and holds one lock per device
+ * round every call, so that "now" and the sequence number agree on the order.
+ * Times are nanoseconds on any one clock; one that runs backwards is taken as
+ * the latest seen. Keep this file to declarations: Python reads it too.
+ */
+#ifndef NVC_H
+#define NVC_H
+
+#include "nvc_types.h"
+
+/* The NSID that means all namespaces. Flush takes it: VWC bits 2:1 are 11b. */
+#define NVC_ALL_NS 0xffffffff
+
+struct nvc;
+
+/**
+ * enum nvc_kind - what the device is
+ * @NVC_NVM: no NAND underneath: a fixed delay and a time per unit
+ * @NVC_KINDS: how many there are
+ */
+enum nvc_kind {
+	NVC_NVM = 0,
+	NVC_KINDS,
+};
+
+/**
+ * enum nvc_limit - bounds of what a configuration or a command may say
+ * @NVC_MAX_UNITS: parallel units of kind nvm
+ * @NVC_MAX_UNIT_SHIFT: log2 of the largest unit in bytes
+ * @NVC_MAX_BYTES_SHIFT: log2 of the largest capacity in bytes
+ * @NVC_MAX_BLOCKS: logical blocks of one command (NLB has 16 bits)
+ * @NVC_MAX_RANGES: ranges of one Dataset Management command
+ */
+enum nvc_limit {
+	NVC_MAX_UNITS = 1024,
+	NVC_MAX_UNIT_SHIFT = 30,
+	NVC_MAX_BYTES_SHIFT = 48,
+	NVC_MAX_BLOCKS = 65536,
+	NVC_MAX_RANGES = 256,
+};
+
+/**
+ * struct nvc_timing - how fast the medium is; may change while in use
+ * @read_delay: ns, once per command, before its first unit
+ * @read_time: ns for each unit
+ * @write_delay: as @read_delay, for what changes the medium
+ * @write_time: as @read_time, for what changes the medium
+ * @units: units that work at the same time; unit n of the medium is served
+ *	by n modulo this
+ * @unit_shift: log2 of a unit in bytes, at least the size of a block
+ */
+struct nvc_timing {
+	u32 read_delay;
+	u32 read_time;
+	u32 write_delay;
+	u32 write_time;
+	u32 units;
+	u32 unit_shift;
+};
+
+/**
+ * struct nvc_config - what is fixed when a device is made
+ * @blocks: capacity in logical blocks
+ * @kind: enum nvc_kind
+ * @block_shift: log2 of a logical block in bytes: 9 or 12
+ * @vwc: 1 if the controller reports a volatile write cache, else 0. It says
+ *	what Flush costs: a write is done when the medium has it, so with a
+ *	cache Flush waits for the writes under way, and without one for nothing
+ * @timing: the first timing
+ */
+struct nvc_config {
+	u64 blocks;
+	u32 kind;
+	u32 block_shift;
+	u32 vwc;
+	struct nvc_timing timing;
+};
+
+/** enum nvc_opcode - NVM command set, I/O commands */
+enum nvc_opcode {
+	NVC_FLUSH = 0x00,
+	NVC_WRITE = 0x01,
+	NVC_READ = 0x02,
+	NVC_WRITE_ZEROES = 0x08,
+	NVC_DSM = 0x09,
+};
+
+/**
+ * enum nvc_flags - what else a command asks for
+ * @NVC_FUA: Force Unit Access
+ * @NVC_DEALLOCATE: DEAC of Write Zeroes, AD of Dataset Management. Without it
+ *	Dataset Management is a hint, and changes nothing
+ */
+enum nvc_flags {
+	NVC_FUA = 1,
+	NVC_DEALLOCATE = 2,
+};
+
+/**
+ * enum nvc_status - status field of a completion (type, code and DNR), without
+ *	the phase bit: the shell stores it shifted left by one
+ */
+enum nvc_status {
+	NVC_SC_SUCCESS = 0x0000,
+	NVC_SC_INVALID_OPCODE = 0x4001,
+	NVC_SC_INVALID_FIELD = 0x4002,
+	NVC_SC_INVALID_NS = 0x400b,
+	NVC_SC_LBA_RANGE = 0x4080,
+};
+
+/**
+ * enum nvc_data - what the shell does with the data of a command
+ * @NVC_DATA_NONE: nothing: the command failed, or carries no data
+ * @NVC_DATA_COPY: copy every block
+ * @NVC_DATA_ZERO: the blocks read as zeros, whatever the memory holds
+ * @NVC_DATA_MIXED: a read of both; ask nvc_run() for each stretch
+ */
+enum nvc_data {
+	NVC_DATA_NONE = 0,
+	NVC_DATA_COPY = 1,
+	NVC_DATA_ZERO = 2,
+	NVC_DATA_MIXED = 3,
+};
+
+/**
+ * struct nvc_cmd - one I/O command, as it arrives
+ * @now: time of arrival, ns
+ * @slba: first logical block; for Read, Write and Write Zeroes
+ * @nlb: logical blocks, counted from one; ranges for Dataset Management
+ * @nsid: namespace; there is one, number 1
+ * @opcode: enum nvc_opcode, or anything else a host may send
+ * @flags: enum nvc_flags
+ */
+struct nvc_cmd {
+	u64 now;
+	u64 slba;
+	u32 nlb;
+	u32 nsid;
+	u8 opcode;
+	u8 flags;
+};
+
+/**
+ * struct nvc_range - one range of a Dataset Management command
+ * @slba: first logical block
+ * @nlb: logical blocks; 0 is an empty range
+ */
+struct nvc_range {
+	u64 slba;
+	u32 nlb;
+};
+
+/**
+ * struct nvc_decision - what becomes of a command
+ * @seq: number of this input, from 1, without gaps
+ * @target: when it is due, ns; not before it arrived
+ * @status: enum nvc_status
+ * @data: enum nvc_data
+ */
+struct nvc_decision {
+	u64 seq;
+	u64 target;
+	u16 status;
+	u16 data;
+};
+
+/**
+ * struct nvc_counters - totals since nvc_init(); failed commands count only
+ *	as @errors
+ * @reads: Read commands
+ * @writes: Write commands
+ * @flushes: Flush commands
+ * @zeroes: Write Zeroes commands
+ * @dsms: Dataset Management commands
+ * @errors: commands with a status other than success
+ * @blocks_read: logical blocks of @reads
+ * @blocks_written: logical blocks of @writes
+ * @blocks_zeroed: logical blocks of @zeroes
+ * @blocks_deallocated: logical blocks of @dsms, twice where ranges overlap
+ */
+struct nvc_counters {
+	u64 reads;
+	u64 writes;
+	u64 flushes;
+	u64 zeroes;
+	u64 dsms;
+	u64 errors;
+	u64 blocks_read;
+	u64 blocks_written;
+	u64 blocks_zeroed;
+	u64 blocks_deallocated;
+};
+
+/**
+ * nvc_check() - can there be such a device
+ * @config: the configuration
+ *
+ * Return: 0, -EINVAL (a field means nothing), or -ERANGE (a field is beyond
+ * enum nvc_limit).
+ */
+int nvc_check(const struct nvc_config *config);
+
+/**
+ * nvc_size() - memory a device needs
+ * @config: the configuration
+ *
+ * Return: bytes, or 0 if nvc_check() refuses.
+ */
+size_t nvc_size(const struct nvc_config *config);
+
+/**
+ * nvc_init() - make a device that was never written to
+ * @c: nvc_size() bytes, aligned to 8; need not be zeroed, and is the caller's
+ *	to free
+ * @config: the configuration; copied
+ *
+ * Return: as nvc_check().
+ */
+int nvc_init(struct nvc *c, const struct nvc_config *config);
+
+/**
+ * nvc_submit() - decide one command
+ * @c: the device
+ * @cmd: the command
+ * @ranges: @cmd->nlb ranges if this is Dataset Management, else not used
+ * @decision: the answer, whole
+ *
+ * A command that fails changes nothing but the counters.
+ */
+void nvc_submit(struct nvc *c, const struct nvc_cmd *cmd,
+		const struct nvc_range *ranges, struct nvc_decision *decision);
+
+/**
+ * nvc_run() - the stretch of blocks that all were written, or all not
+ * @c: the device
+ * @slba: first block, inside the device
+ * @nlb: blocks to look at, at least one, all inside the device
+ * @written: true: copy them; false: they read as zeros
+ *
+ * Return: blocks from @slba that are alike, 1 to @nlb.
+ */
+u32 nvc_run(const struct nvc *c, u64 slba, u32 nlb, bool *written);
+
+/**
+ * nvc_set_timing() - change the speed of a device in use
+ * @c: the device
+ * @now: ns
+ * @timing: for every later command; what was promised stays promised
+ *
+ * Takes a sequence number, unless refused.
+ *
+ * Return: as nvc_check().
+ */
+int nvc_set_timing(struct nvc *c, u64 now, const struct nvc_timing *timing);
+
+/**
+ * nvc_reset() - the controller was reset: the medium drops its work
+ * @c: the device
+ * @now: ns
+ *
+ * Content and counters stay. Takes a sequence number.
+ */
+void nvc_reset(struct nvc *c, u64 now);
+
+/**
+ * nvc_seq() - number of the latest input
+ * @c: the device
+ *
+ * Return: 0 before the first.
+ */
+u64 nvc_seq(const struct nvc *c);
+
+/**
+ * nvc_count() - read the counters
+ * @c: the device
+ * @counters: a copy
+ */
+void nvc_count(const struct nvc *c, struct nvc_counters *counters);
+
+#endif

@@ -1,0 +1,299 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* The life of a device, and of the controller in it while the power is on. */
+#define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
+
+#include <linux/idr.h>
+#include <linux/ktime.h>
+#include <linux/slab.h>
+
+#include "nvlab.h"
+
+static DEFINE_IDA(nvl_ids);
+
+/**
+ * nvl_device_alloc() - make a device, its power off
+ * @name: its name
+ *
+ * Return: the device or NULL.
+ */
+struct nvl_device *nvl_device_alloc(const char *name)
+{
+	struct nvl_device *device;
+
+	device = kzalloc(sizeof(*device), GFP_KERNEL);
+	if (!device)
+		return NULL;
+	mutex_init(&device->lock);
+	if (nvl_settings_init(&device->set, name)) {
+		kfree(device);
+		return NULL;
+	}
+	return device;
+}
+
+/**
+ * nvl_device_free() - free a device
+ * @device: the device, its power off
+ */
+void nvl_device_free(struct nvl_device *device)
+{
+	nvl_settings_free(&device->set);
+	kfree(device);
+}
+
+static int nvl_ctrl_check_cpus(const struct nvl_settings *set)
+{
+	if (cpumask_subset(set->cpus, cpu_online_mask))
+		return 0;
+	pr_err("cpus: of %*pbl only %*pbl are online\n", cpumask_pr_args(set->cpus),
+	       cpumask_pr_args(cpu_online_mask));
+	return -ENODEV;
+}
+
+static int nvl_ctrl_init_core(struct nvl_ctrl *ctrl)
+{
+	const struct nvl_settings *set = ctrl->set;
+	struct nvc_config config = {
+		.kind = NVC_NVM,
+		.block_shift = ilog2(set->block_size),
+		.vwc = set->vwc,
+		.timing = set->timing,
+	};
+	int err;
+
+	config.blocks = (set->size - NVL_BAR_SIZE) >> config.block_shift;
+	err = nvc_check(&config);
+	if (err) {
+		pr_err("%s: a value is out of range: block size, timing, or capacity\n",
+		       ctrl->name);
+		return err;
+	}
+	ctrl->nr_blocks = config.blocks;
+	ctrl->block_shift = config.block_shift;
+	ctrl->core = kvzalloc(nvc_size(&config), GFP_KERNEL);
+	return ctrl->core ? nvc_init(ctrl->core, &config) : -ENOMEM;
+}
+
+static void nvl_ctrl_free(struct nvl_ctrl *ctrl)
+{
+	kvfree(ctrl->core);
+	kfree(ctrl->segments);
+	free_page((unsigned long)ctrl->page);
+	if (ctrl->id >= 0)
+		ida_free(&nvl_ids, ctrl->id);
+	kvfree(ctrl);
+}
+
+static int nvl_ctrl_init(struct nvl_ctrl *ctrl)
+{
+	ctrl->id = ida_alloc_max(&nvl_ids, 0xfff, GFP_KERNEL);
+	if (ctrl->id < 0)
+		return ctrl->id;
+	ctrl->page = (void *)get_zeroed_page(GFP_KERNEL);
+	ctrl->segments = kcalloc(NVL_MAX_PAGES, sizeof(*ctrl->segments), GFP_KERNEL);
+	if (!ctrl->page || !ctrl->segments)
+		return -ENOMEM;
+	spin_lock_init(&ctrl->core_lock);
+	spin_lock_init(&ctrl->errors.lock);
+	ctrl->nr_queues = clamp(2 * num_possible_cpus(), 8U, (unsigned int)NVL_MAX_QUEUES);
+	ctrl->born = ktime_get_ns();
+	return nvl_ctrl_init_core(ctrl);
+}
+
+static struct nvl_ctrl *nvl_ctrl_alloc(struct nvl_device *device)
+{
+	struct nvl_ctrl *ctrl;
+	int err;
+
+	ctrl = kvzalloc(sizeof(*ctrl), GFP_KERNEL);
+	if (!ctrl)
+		return ERR_PTR(-ENOMEM);
+	ctrl->name = config_item_name(&device->group.cg_item);
+	ctrl->set = &device->set;
+	err = nvl_ctrl_init(ctrl);
+	if (err) {
+		nvl_ctrl_free(ctrl);
+		return ERR_PTR(err);
+	}
+	return ctrl;
+}
+
+/* From the memory up to what others see. */
+static int nvl_ctrl_start(struct nvl_ctrl *ctrl)
+{
+	int err;
+
+	err = nvl_region_map(ctrl);
+	if (err)
+		return err;
+	err = nvl_irq_init(ctrl);
+	if (err)
+		goto unmap;
+	err = nvl_workers_start(ctrl);
+	if (err)
+		goto exit_irq;
+	err = nvl_control_start(ctrl);
+	if (err)
+		goto stop_workers;
+	nvl_wake_add(ctrl);
+	err = nvl_pci_add(ctrl);
+	if (err)
+		goto stop_control;
+	return 0;
+
+stop_control:
+	nvl_wake_del(ctrl);
+	nvl_control_stop(ctrl);
+stop_workers:
+	nvl_workers_stop(ctrl);
+exit_irq:
+	nvl_irq_exit(ctrl);
+unmap:
+	nvl_region_unmap(ctrl);
+	return err;
+}
+
+static void nvl_ctrl_stop(struct nvl_ctrl *ctrl)
+{
+	nvl_pci_remove(ctrl);
+	nvl_wake_del(ctrl);
+	nvl_control_stop(ctrl);
+	nvl_workers_stop(ctrl);
+	nvl_irq_exit(ctrl);
+	nvl_region_unmap(ctrl);
+}
+
+static void nvl_ctrl_greet(const struct nvl_ctrl *ctrl)
+{
+	char address[16];
+
+	nvl_pci_name(ctrl, address, sizeof(address));
+	pr_info("%s: %llu MiB at %s, %u workers\n", ctrl->name,
+		ctrl->nr_blocks << ctrl->block_shift >> 20, address, ctrl->nr_workers);
+}
+
+/**
+ * nvl_device_on() - turn the power on
+ * @device: the device, locked, its power off
+ *
+ * Return: 0; -ENODEV (a CPU is offline), -EINVAL or -ERANGE (a value), -ENOMEM,
+ * or as nvl_region_check(), nvl_region_map() and nvl_pci_add().
+ */
+int nvl_device_on(struct nvl_device *device)
+{
+	struct nvl_ctrl *ctrl;
+	int err;
+
+	err = nvl_region_check(&device->set) ?: nvl_ctrl_check_cpus(&device->set);
+	if (err)
+		return err;
+	ctrl = nvl_ctrl_alloc(device);
+	if (IS_ERR(ctrl))
+		return PTR_ERR(ctrl);
+	err = nvl_ctrl_start(ctrl);
+	if (err) {
+		nvl_ctrl_free(ctrl);
+		return err;
+	}
+	nvl_ctrl_greet(ctrl);
+	device->ctrl = ctrl;
+	return 0;
+}
+
+/**
+ * nvl_device_off() - turn the power off, with the device in use or not
+ * @device: the device, locked
+ */
+void nvl_device_off(struct nvl_device *device)
+{
+	struct nvl_ctrl *ctrl = device->ctrl;
+
+	if (!ctrl)
+		return;
+	device->ctrl = NULL;
+	nvl_ctrl_stop(ctrl);
+	nvl_ctrl_free(ctrl);
+}
+
+/**
+ * nvl_device_timing() - change how fast the medium is, at any time
+ * @device: the device, locked
+ * @timing: how fast
+ *
+ * Return: 0, -EINVAL, or -ERANGE.
+ */
+int nvl_device_timing(struct nvl_device *device, const struct nvc_timing *timing)
+{
+	struct nvl_ctrl *ctrl = device->ctrl;
+	int err = 0;
+
+	if (ctrl) {
+		spin_lock(&ctrl->core_lock);
+		err = nvc_set_timing(ctrl->core, ktime_get_ns(), timing);
+		spin_unlock(&ctrl->core_lock);
+	}
+	if (!err)
+		device->set.timing = *timing;
+	return err;
+}
+
+static struct nvl_worker_stats nvl_stats_sum(const struct nvl_ctrl *ctrl)
+{
+	struct nvl_worker_stats sum = {};
+	unsigned int i;
+
+	for (i = 0; i < ctrl->nr_workers; i++) {
+		const struct nvl_worker_stats *s = &ctrl->workers[i].stats;
+
+		sum.commands += READ_ONCE(s->commands);
+		sum.errors += READ_ONCE(s->errors);
+		sum.late += READ_ONCE(s->late);
+		sum.passes += READ_ONCE(s->passes);
+		sum.sleeps += READ_ONCE(s->sleeps);
+		sum.gaps += READ_ONCE(s->gaps);
+		sum.lost += READ_ONCE(s->lost);
+		sum.interrupts += READ_ONCE(s->interrupts);
+	}
+	return sum;
+}
+
+static ssize_t nvl_stats_show_core(struct nvl_ctrl *ctrl, char *page)
+{
+	struct nvc_counters c;
+
+	spin_lock(&ctrl->core_lock);
+	nvc_count(ctrl->core, &c);
+	spin_unlock(&ctrl->core_lock);
+	return sysfs_emit(page,
+			  "reads %llu\nwrites %llu\nflushes %llu\nzeroes %llu\ndsms %llu\n"
+			  "blocks_read %llu\nblocks_written %llu\nblocks_zeroed %llu\n"
+			  "blocks_deallocated %llu\n",
+			  c.reads, c.writes, c.flushes, c.zeroes, c.dsms, c.blocks_read,
+			  c.blocks_written, c.blocks_zeroed, c.blocks_deallocated);
+}
+
+/**
+ * nvl_device_stats() - what a device has done since its power went on
+ * @device: the device, locked
+ * @page: for lines of a name and a number; empty if the power is off
+ *
+ * Return: bytes.
+ */
+ssize_t nvl_device_stats(struct nvl_device *device, char *page)
+{
+	struct nvl_ctrl *ctrl = device->ctrl;
+	struct nvl_worker_stats s;
+	ssize_t len;
+
+	if (!ctrl)
+		return 0;
+	s = nvl_stats_sum(ctrl);
+	len = nvl_stats_show_core(ctrl, page);
+	return len + scnprintf(page + len, PAGE_SIZE - len,
+			       "commands %llu\nerrors %llu\nlate %llu\nslow_poll %llu\n"
+			       "passes %llu\nsleeps %llu\ngaps %llu\nlost %llu\n"
+			       "interrupts %llu\n",
+			       s.commands, s.errors, s.late,
+			       (u64)atomic64_read(&ctrl->slow), s.passes, s.sleeps,
+			       s.gaps, s.lost, s.interrupts);
+}

@@ -1,0 +1,387 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * nvlab: a virtual NVMe controller in reserved memory.
+ *
+ * A nvl_device is a directory in configfs: what the user asked for. A nvl_ctrl
+ * is what runs while its power is on, and is made afresh each time.
+ */
+#ifndef NVLAB_H
+#define NVLAB_H
+
+#include <linux/configfs.h>
+#include <linux/cpumask.h>
+#include <linux/ioport.h>
+#include <linux/irq_work.h>
+#include <linux/list.h>
+#include <linux/mutex.h>
+#include <linux/nvme.h>
+#include <linux/pci.h>
+#include <linux/rbtree.h>
+#include <linux/sizes.h>
+#include <linux/smp.h>
+#include <linux/spinlock.h>
+
+#include "nvc.h"
+#include "queue.h"
+
+#define NVL_VERSION		"0.1.0"
+
+#define NVL_PCI_VENDOR		0x4e56
+#define NVL_PCI_DEVICE		0x4c41
+
+/* BAR0 is the first MiB of the region; the rest of it is storage. */
+#define NVL_BAR_SIZE		SZ_1M
+#define NVL_MIN_REGION		SZ_2M
+#define NVL_DOORBELLS		0x1000
+#define NVL_MSIX_TABLE		0x80000
+#define NVL_MSIX_PBA		0x90000
+
+/* A cache line for each doorbell: 4 << DSTRD bytes. */
+#define NVL_DSTRD		4
+#define NVL_MDTS		8
+#define NVL_MAX_PAGES		((1 << NVL_MDTS) + 1)
+#define NVL_MAX_TRANSFER	(SZ_4K << NVL_MDTS)
+#define NVL_MAX_AERS		4
+#define NVL_ERROR_ENTRIES	64
+#define NVL_NSID		1
+#define NVL_DNR			0x4000
+#define NVL_NAME_MAX		32
+
+/**
+ * struct nvl_settings - what the user chose, fixed while the power is on
+ * @start: physical address of the reserved region
+ * @size: bytes of the region
+ * @cpus: where workers run; empty for all CPUs online
+ * @block_size: bytes of a logical block: 512 or 4096
+ * @vwc: whether the controller reports a volatile write cache
+ * @timing: how fast the medium is; may also change while the power is on
+ * @seed: of every random choice
+ * @serial: SN
+ * @model: MN
+ * @subnqn: SUBNQN
+ */
+struct nvl_settings {
+	u64 start;
+	u64 size;
+	cpumask_var_t cpus;
+	u32 block_size;
+	bool vwc;
+	struct nvc_timing timing;
+	u64 seed;
+	char serial[21];
+	char model[41];
+	char subnqn[224];
+};
+
+/**
+ * struct nvl_device - a device by name
+ * @group: its directory in configfs
+ * @lock: held to change @set or @ctrl
+ * @set: the settings
+ * @ctrl: the controller while the power is on, else NULL
+ */
+struct nvl_device {
+	struct config_group group;
+	struct mutex lock;	/* settings and power */
+	struct nvl_settings set;
+	struct nvl_ctrl *ctrl;
+};
+
+/**
+ * struct nvl_span - a mapped stretch of storage
+ * @addr: where it is mapped
+ * @size: bytes
+ */
+struct nvl_span {
+	u8 *addr;
+	u64 size;
+};
+
+/**
+ * struct nvl_region - the reserved memory of one controller
+ * @window: what the root bus hands out: BAR0
+ * @store: the storage, claimed
+ * @bar: BAR0, mapped write-through as the nvme driver's mapping allows
+ * @head: storage up to the first address that huge pages can map
+ * @tail: the rest
+ */
+struct nvl_region {
+	struct resource window;
+	struct resource *store;
+	u8 *bar;
+	struct nvl_span head;
+	struct nvl_span tail;
+};
+
+/**
+ * struct nvl_vector - one MSI-X vector
+ * @ctrl: its controller
+ * @index: its place in the MSI-X table
+ * @virq: Linux' number for it, 0 while nobody has it
+ * @cpu: the CPU that takes it
+ * @pending: raised while it was masked
+ * @csd: carries it to @cpu
+ * @work: carries it out of irq_unmask
+ */
+struct nvl_vector {
+	struct nvl_ctrl *ctrl;
+	u16 index;
+	unsigned int virq;
+	unsigned int cpu;
+	unsigned long pending;
+	call_single_data_t csd;
+	struct irq_work work;
+} ____cacheline_aligned_in_smp;
+
+/**
+ * struct nvl_irqs - the vectors and the domains they come from
+ * @vectors: by index
+ * @nr: how many
+ * @inner: gives a vector a Linux interrupt
+ * @msi: what PCI sees
+ * @inner_node: names @inner
+ * @msi_node: names @msi
+ */
+struct nvl_irqs {
+	struct nvl_vector *vectors;
+	u16 nr;
+	struct irq_domain *inner;
+	struct irq_domain *msi;
+	struct fwnode_handle *inner_node;
+	struct fwnode_handle *msi_node;
+};
+
+/**
+ * struct nvl_features - current values of the features that hold one
+ * @arbitration: AB, LPW, MPW, HPW
+ * @temperature: over and under temperature threshold, kelvin
+ * @error_recovery: TLER
+ * @coalescing: THR and TIME
+ * @atomicity: DN
+ * @async_config: which asynchronous events the host wants
+ * @vwc: whether the volatile write cache is enabled
+ */
+struct nvl_features {
+	u32 arbitration;
+	u32 temperature[2];
+	u32 error_recovery;
+	u32 coalescing;
+	u32 atomicity;
+	u32 async_config;
+	u32 vwc;
+};
+
+/**
+ * struct nvl_error_log - the last errors
+ * @lock: workers and the control thread write
+ * @count: errors since the power went on
+ * @slots: a ring by @count
+ */
+struct nvl_error_log {
+	spinlock_t lock;	/* the ring */
+	u64 count;
+	struct nvme_error_slot slots[NVL_ERROR_ENTRIES];
+};
+
+/**
+ * enum nvl_state - as the control thread sees it
+ * @NVL_DISABLED: CC.EN is 0
+ * @NVL_READY: CSTS.RDY is 1
+ * @NVL_SHUT: shut down; waits for CC.EN to become 0
+ * @NVL_FAILED: CSTS.CFS is 1
+ */
+enum nvl_state {
+	NVL_DISABLED,
+	NVL_READY,
+	NVL_SHUT,
+	NVL_FAILED,
+};
+
+/**
+ * struct nvl_ctrl - a running controller
+ * @sysdata: what x86 wants of a root bus; first, as x86 casts to it
+ * @name: of the device
+ * @set: its settings
+ * @node: in the list of running controllers
+ * @id: tells PCI domains apart
+ * @region: the memory
+ * @irqs: the vectors
+ * @bus: the root bus
+ * @busn: its bus number
+ * @config: PCI configuration space
+ * @dma: Bus Master is on and the function in D0: host memory may be touched
+ * @flr: a function level reset was asked for
+ * @core: the model, entered under @core_lock only
+ * @core_lock: orders what enters the core
+ * @nr_blocks: capacity
+ * @block_shift: log2 of a block
+ * @workers: threads that serve I/O queues
+ * @nr_workers: how many
+ * @by_queue: the worker of each submission queue, for the announcements
+ * @task: the control thread: registers and the admin queue
+ * @kicked: the control thread has something to look at
+ * @state: where CC and CSTS stand
+ * @cc: the value of CC acted upon
+ * @admin_head: where the admin queue was fetched up to, for others to see
+ * @asq: admin submission queue
+ * @acq: admin completion queue
+ * @sqs: I/O submission queues by identifier
+ * @cqs: I/O completion queues by identifier
+ * @nr_queues: I/O queues of each sort there can be
+ * @feat: features
+ * @vector_config: coalescing disabled, by vector
+ * @aers: identifiers of the asynchronous event requests held
+ * @nr_aers: how many
+ * @events: asynchronous events that happened, as bits of enum nvl_event
+ * @masked: of them, sent and not yet cleared by reading the log
+ * @segments: host memory of the admin command in hand
+ * @page: data of the admin command in hand
+ * @errors: the error log
+ * @slow: commands that only the slow poll found
+ * @born: when the power went on, ns
+ */
+struct nvl_ctrl {
+	struct pci_sysdata sysdata;
+	const char *name;
+	const struct nvl_settings *set;
+	struct list_head node;
+	int id;
+
+	struct nvl_region region;
+	struct nvl_irqs irqs;
+
+	struct pci_bus *bus;
+	struct resource busn;
+	u8 config[PCI_CFG_SPACE_EXP_SIZE];
+	bool dma;
+	bool flr;
+
+	struct nvc *core;
+	spinlock_t core_lock;	/* the core, as its interface wants */
+	u64 nr_blocks;
+	u8 block_shift;
+
+	struct nvl_worker *workers;
+	unsigned int nr_workers;
+	struct nvl_worker *by_queue[NVL_MAX_QUEUES + 1];
+
+	struct task_struct *task;
+	bool kicked;
+	enum nvl_state state;
+	u32 cc;
+	u32 admin_head;
+	struct nvl_sq *asq;
+	struct nvl_cq *acq;
+	struct nvl_sq *sqs[NVL_MAX_QUEUES + 1];
+	struct nvl_cq *cqs[NVL_MAX_QUEUES + 1];
+	u16 nr_queues;
+	struct nvl_features feat;
+	DECLARE_BITMAP(vector_config, NVL_MAX_QUEUES + 1);
+	u16 aers[NVL_MAX_AERS];
+	u8 nr_aers;
+	unsigned long events;
+	unsigned long masked;
+	struct nvl_segment *segments;
+	void *page;
+	struct nvl_error_log errors;
+	atomic64_t slow;
+	u64 born;
+};
+
+/**
+ * enum nvl_event - asynchronous events
+ * @NVL_EVENT_DOORBELL: the host rang nonsense
+ */
+enum nvl_event {
+	NVL_EVENT_DOORBELL,
+};
+
+/* settings.c */
+int nvl_settings_init(struct nvl_settings *set, const char *name);
+void nvl_settings_free(struct nvl_settings *set);
+int nvl_parse_size(const char *name, const char *text, u64 *value);
+int nvl_parse_cpus(const char *text, struct cpumask *cpus);
+void nvl_identity(const char *name, u64 kind, u64 half[2]);
+
+/* configfs.c */
+int nvl_configfs_init(void);
+void nvl_configfs_exit(void);
+struct nvl_device *nvl_configfs_first(const char *name);
+void nvl_configfs_forget(struct nvl_device *device);
+
+/* device.c */
+struct nvl_device *nvl_device_alloc(const char *name);
+void nvl_device_free(struct nvl_device *device);
+int nvl_device_on(struct nvl_device *device);
+void nvl_device_off(struct nvl_device *device);
+int nvl_device_timing(struct nvl_device *device, const struct nvc_timing *t);
+ssize_t nvl_device_stats(struct nvl_device *device, char *page);
+
+/* region.c */
+int nvl_region_check(const struct nvl_settings *set);
+int nvl_region_map(struct nvl_ctrl *ctrl);
+void nvl_region_unmap(struct nvl_ctrl *ctrl);
+u8 *nvl_region_at(struct nvl_ctrl *ctrl, u64 offset, u32 *len);
+
+/* pci.c */
+struct nvl_ctrl *nvl_pci_ctrl(struct device *dev);
+int nvl_pci_add(struct nvl_ctrl *ctrl);
+void nvl_pci_remove(struct nvl_ctrl *ctrl);
+bool nvl_pci_msix_on(const struct nvl_ctrl *ctrl);
+void nvl_pci_name(const struct nvl_ctrl *ctrl, char *buf, size_t len);
+
+/* irq.c */
+int nvl_irq_init(struct nvl_ctrl *ctrl);
+void nvl_irq_exit(struct nvl_ctrl *ctrl);
+void nvl_irq_raise(struct nvl_ctrl *ctrl, u16 index);
+void nvl_irq_reset(struct nvl_ctrl *ctrl);
+void nvl_irq_sync(void);
+const struct cpumask *nvl_irq_affinity(struct nvl_ctrl *ctrl, u16 index);
+
+/* control.c */
+int nvl_control_start(struct nvl_ctrl *ctrl);
+void nvl_control_stop(struct nvl_ctrl *ctrl);
+void nvl_control_kick(struct nvl_ctrl *ctrl);
+
+/* regs.c */
+void nvl_regs_init(struct nvl_ctrl *ctrl);
+bool nvl_regs_moved(const struct nvl_ctrl *ctrl);
+bool nvl_regs_poll(struct nvl_ctrl *ctrl);
+void nvl_regs_stop(struct nvl_ctrl *ctrl);
+u32 *nvl_doorbell(struct nvl_ctrl *ctrl, u16 qid, bool cq);
+
+/* admin.c */
+bool nvl_admin_poll(struct nvl_ctrl *ctrl);
+bool nvl_admin_waits(struct nvl_ctrl *ctrl);
+void nvl_event(struct nvl_ctrl *ctrl, enum nvl_event event);
+u16 nvl_admin_reply(struct nvl_ctrl *ctrl, const struct nvme_command *cmd,
+		    const void *data, u32 have, u32 len);
+
+/* identify.c, log.c, feature.c */
+u16 nvl_identify(struct nvl_ctrl *ctrl, const struct nvme_command *cmd);
+u16 nvl_get_log(struct nvl_ctrl *ctrl, const struct nvme_command *cmd);
+void nvl_log_error(struct nvl_ctrl *ctrl, u16 qid,
+		   const struct nvme_command *cmd, u16 status);
+void nvl_features_reset(struct nvl_ctrl *ctrl);
+u16 nvl_get_features(struct nvl_ctrl *ctrl, const struct nvme_command *cmd,
+		     u32 *result);
+u16 nvl_set_features(struct nvl_ctrl *ctrl, const struct nvme_command *cmd,
+		     u32 *result);
+
+/* wake.c */
+int nvl_wake_init(void);
+void nvl_wake_exit(void);
+void nvl_wake_poll(void);
+void nvl_wake_add(struct nvl_ctrl *ctrl);
+void nvl_wake_del(struct nvl_ctrl *ctrl);
+
+/* io.c */
+u32 nvl_io(struct nvl_worker *w, struct nvl_sq *sq, const struct nvme_command *cmd);
+
+/* prp.c */
+void *nvl_ram(struct nvl_ctrl *ctrl, u64 dma);
+void *nvl_ram_range(struct nvl_ctrl *ctrl, u64 dma, size_t len);
+u16 nvl_prp_map(struct nvl_ctrl *ctrl, const struct nvme_command *cmd, u32 len,
+		struct nvl_segment *segments, u32 *nr);
+
+#endif

@@ -1,0 +1,133 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* The workers of a controller, and the dealing of queues to them. */
+#define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
+
+#include <linux/kthread.h>
+#include <linux/slab.h>
+
+#include "nvlab.h"
+
+static bool nvl_worker_near(const struct nvl_worker *w, const struct cpumask *mask)
+{
+	return !mask || cpumask_test_cpu(w->cpu, mask);
+}
+
+static struct nvl_worker *nvl_worker_idlest(struct nvl_ctrl *ctrl,
+					    const struct cpumask *mask)
+{
+	struct nvl_worker *best = NULL;
+	unsigned int i;
+
+	for (i = 0; i < ctrl->nr_workers; i++) {
+		struct nvl_worker *w = &ctrl->workers[i];
+
+		if (nvl_worker_near(w, mask) && (!best || w->nr_sqs < best->nr_sqs))
+			best = w;
+	}
+	return best;
+}
+
+/**
+ * nvl_worker_for() - who shall serve a completion queue
+ * @ctrl: the controller
+ * @cq: the queue
+ *
+ * Return: the worker on a CPU that its interrupt goes to, else any; of several
+ * the one with the fewest queues.
+ */
+struct nvl_worker *nvl_worker_for(struct nvl_ctrl *ctrl, const struct nvl_cq *cq)
+{
+	const struct cpumask *mask = NULL;
+	struct nvl_worker *w;
+
+	if (cq->irq)
+		mask = nvl_irq_affinity(ctrl, cq->vector);
+	w = nvl_worker_idlest(ctrl, mask);
+	return w ?: nvl_worker_idlest(ctrl, NULL);
+}
+
+static void nvl_worker_free(struct nvl_worker *w)
+{
+	kfree(w->dsm);
+	kfree(w->ranges);
+	kfree(w->segments);
+}
+
+static int nvl_worker_alloc(struct nvl_worker *w)
+{
+	w->segments = kcalloc(NVL_MAX_PAGES, sizeof(*w->segments), GFP_KERNEL);
+	w->ranges = kcalloc(NVC_MAX_RANGES, sizeof(*w->ranges), GFP_KERNEL);
+	w->dsm = kcalloc(NVC_MAX_RANGES, sizeof(*w->dsm), GFP_KERNEL);
+	if (w->segments && w->ranges && w->dsm)
+		return 0;
+	nvl_worker_free(w);
+	return -ENOMEM;
+}
+
+static int nvl_worker_start(struct nvl_ctrl *ctrl, struct nvl_worker *w, unsigned int cpu)
+{
+	struct task_struct *task;
+	int err;
+
+	w->ctrl = ctrl;
+	w->cpu = cpu;
+	mutex_init(&w->lock);
+	INIT_LIST_HEAD(&w->sqs);
+	w->due = RB_ROOT_CACHED;
+	err = nvl_worker_alloc(w);
+	if (err)
+		return err;
+	task = kthread_create_on_node(nvl_worker_main, w, cpu_to_node(cpu),
+				      "nvlab/%s/%u", ctrl->name, cpu);
+	if (IS_ERR(task)) {
+		nvl_worker_free(w);
+		return PTR_ERR(task);
+	}
+	kthread_bind(task, cpu);
+	w->task = task;
+	wake_up_process(task);
+	return 0;
+}
+
+/**
+ * nvl_workers_start() - start a worker on each CPU the device may use
+ * @ctrl: the controller
+ *
+ * Return: 0 or -ENOMEM.
+ */
+int nvl_workers_start(struct nvl_ctrl *ctrl)
+{
+	const struct cpumask *cpus = ctrl->set->cpus;
+	unsigned int cpu;
+	int err;
+
+	if (cpumask_empty(cpus))
+		cpus = cpu_online_mask;
+	ctrl->workers = kvcalloc(cpumask_weight(cpus), sizeof(*ctrl->workers), GFP_KERNEL);
+	if (!ctrl->workers)
+		return -ENOMEM;
+	for_each_cpu(cpu, cpus) {
+		err = nvl_worker_start(ctrl, &ctrl->workers[ctrl->nr_workers], cpu);
+		if (err) {
+			nvl_workers_stop(ctrl);
+			return err;
+		}
+		ctrl->nr_workers++;
+	}
+	return 0;
+}
+
+/**
+ * nvl_workers_stop() - stop and free the workers, which have no queues any more
+ * @ctrl: the controller
+ */
+void nvl_workers_stop(struct nvl_ctrl *ctrl)
+{
+	while (ctrl->nr_workers) {
+		struct nvl_worker *w = &ctrl->workers[--ctrl->nr_workers];
+
+		kthread_stop(w->task);
+		nvl_worker_free(w);
+	}
+	kvfree(ctrl->workers);
+}

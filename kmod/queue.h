@@ -1,0 +1,204 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Queues, the commands in them, and the workers that serve them. */
+#ifndef NVLAB_QUEUE_H
+#define NVLAB_QUEUE_H
+
+#include <linux/bitmap.h>
+#include <linux/cache.h>
+#include <linux/list.h>
+#include <linux/mutex.h>
+#include <linux/nvme.h>
+#include <linux/rbtree.h>
+
+#include "nvc.h"
+
+#define NVL_MAX_QUEUES		256
+#define NVL_MAX_ENTRIES		1024
+
+struct nvl_ctrl;
+struct nvl_worker;
+
+/**
+ * struct nvl_cq - a completion queue; belongs to one thread
+ * @ring: entries, in host memory
+ * @head_bell: what the host consumed, rung by the host
+ * @worker: the owner, NULL for the admin queue
+ * @qid: identifier
+ * @size: entries
+ * @tail: where the next entry goes
+ * @promised: entries kept free for commands under way
+ * @vector: interrupt vector
+ * @phase: phase tag of this round
+ * @irq: whether to interrupt
+ * @sqs: submission queues that complete here
+ */
+struct nvl_cq {
+	struct nvme_completion *ring;
+	u32 *head_bell;
+	struct nvl_worker *worker;
+	u16 qid;
+	u16 size;
+	u16 tail;
+	u16 promised;
+	u16 vector;
+	u8 phase;
+	bool irq;
+	u16 sqs;
+};
+
+/**
+ * struct nvl_cmd - a command that waits for its time
+ * @node: in the worker's tree, by @target, then @seq
+ * @sq: where it came from
+ * @target: when it is due, ns
+ * @seq: the core's number of it
+ * @cid: command identifier
+ * @status: status field
+ */
+struct nvl_cmd {
+	struct rb_node node;
+	struct nvl_sq *sq;
+	u64 target;
+	u64 seq;
+	u16 cid;
+	u16 status;
+};
+
+/**
+ * struct nvl_sq - a submission queue; belongs to its completion queue's thread
+ * @node: in the worker's list
+ * @ring: entries, in host memory
+ * @tail_bell: what the host submitted, rung by the host
+ * @cq: where it completes
+ * @cmds: room for as many waiting commands as entries
+ * @free: unused of @cmds, as a stack
+ * @nr_free: height of the stack
+ * @qid: identifier
+ * @size: entries
+ * @head: next entry to fetch
+ * @bad_bell: the doorbell held nonsense, and the host was told
+ */
+struct nvl_sq {
+	struct list_head node;
+	struct nvme_command *ring;
+	u32 *tail_bell;
+	struct nvl_cq *cq;
+	struct nvl_cmd *cmds;
+	struct nvl_cmd **free;
+	u16 nr_free;
+	u16 qid;
+	u16 size;
+	u16 head;
+	bool bad_bell;
+};
+
+/**
+ * struct nvl_segment - a stretch of host memory
+ * @addr: in the direct map
+ * @len: bytes
+ */
+struct nvl_segment {
+	u8 *addr;
+	u32 len;
+};
+
+/**
+ * struct nvl_worker_stats - written by the worker alone
+ * @commands: I/O commands completed
+ * @errors: of them, with an error
+ * @late: completed after the time the model gave
+ * @passes: rounds over the queues that found work
+ * @sleeps: times it slept until woken
+ * @gaps: times it waited for an announced command
+ * @lost: announcements that no command followed
+ * @interrupts: interrupts raised
+ */
+struct nvl_worker_stats {
+	u64 commands;
+	u64 errors;
+	u64 late;
+	u64 passes;
+	u64 sleeps;
+	u64 gaps;
+	u64 lost;
+	u64 interrupts;
+};
+
+/**
+ * struct nvl_worker - one CPU's share of a controller's I/O queues
+ * @ctrl: the controller
+ * @task: the thread
+ * @cpu: where it runs
+ * @lock: held for a pass over the queues; whoever changes them takes it
+ * @sqs: the queues
+ * @nr_sqs: how many
+ * @due: commands that wait for their time
+ * @raise: vectors to raise after the pass
+ * @segments: host memory of the command in hand
+ * @dsm: Dataset Management ranges of the command in hand, as the host has them
+ * @ranges: the same for the core
+ * @seen: announcements before the last pass
+ * @next: when the first of @due is due, ns
+ * @fetched: announced commands that were fetched
+ * @busy: when it last had work, ns
+ * @gap: since when announced commands are missing, ns, or 0
+ * @stats: counters
+ * @issued: commands announced by the block layer
+ * @sleeping: to be woken by an announcement
+ */
+struct nvl_worker {
+	struct nvl_ctrl *ctrl;
+	struct task_struct *task;
+	unsigned int cpu;
+	struct mutex lock;	/* queues and what waits in them */
+	struct list_head sqs;
+	unsigned int nr_sqs;
+	struct rb_root_cached due;
+	DECLARE_BITMAP(raise, NVL_MAX_QUEUES + 1);
+	struct nvl_segment *segments;
+	struct nvme_dsm_range *dsm;
+	struct nvc_range *ranges;
+	u64 next;
+	u32 seen;
+	u32 fetched;
+	u64 busy;
+	u64 gap;
+	struct nvl_worker_stats stats;
+
+	/* written by whoever submits */
+	atomic_t issued ____cacheline_aligned_in_smp;
+	bool sleeping;
+};
+
+/* queue.c */
+struct nvl_cq *nvl_cq_alloc(struct nvl_ctrl *ctrl, u16 qid, u16 size, u64 dma);
+struct nvl_sq *nvl_sq_alloc(struct nvl_ctrl *ctrl, u16 qid, u16 size, u64 dma,
+			    struct nvl_cq *cq);
+void nvl_cq_free(struct nvl_cq *cq);
+void nvl_sq_free(struct nvl_sq *sq);
+void nvl_sq_attach(struct nvl_ctrl *ctrl, struct nvl_sq *sq);
+void nvl_sq_detach(struct nvl_ctrl *ctrl, struct nvl_sq *sq);
+void nvl_queues_drop(struct nvl_ctrl *ctrl);
+bool nvl_sq_ready(struct nvl_ctrl *ctrl, struct nvl_sq *sq);
+void nvl_sq_fetch(struct nvl_sq *sq, struct nvme_command *cmd);
+bool nvl_cq_room(const struct nvl_cq *cq);
+void nvl_cq_post(struct nvl_cq *cq, struct nvl_sq *sq, u16 cid, u16 status,
+		 u32 result);
+
+/* worker.c */
+extern bool nvl_never_sleep;
+int nvl_worker_main(void *data);
+void nvl_worker_wait(struct nvl_worker *w, struct nvl_sq *sq, u16 cid,
+		     const struct nvc_decision *d);
+void nvl_worker_complete(struct nvl_worker *w, struct nvl_sq *sq, u16 cid,
+			 u16 status);
+bool nvl_worker_abort(struct nvl_worker *w, u16 sqid, u16 cid);
+void nvl_worker_forget(struct nvl_worker *w, struct nvl_sq *sq);
+bool nvl_worker_missed(struct nvl_worker *w);
+
+/* pool.c */
+int nvl_workers_start(struct nvl_ctrl *ctrl);
+void nvl_workers_stop(struct nvl_ctrl *ctrl);
+struct nvl_worker *nvl_worker_for(struct nvl_ctrl *ctrl, const struct nvl_cq *cq);
+
+#endif

@@ -1,0 +1,205 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * Controller registers (NVMe 1.4, 3.1). They are plain memory that the host
+ * writes and the control thread compares with what it last acted upon.
+ */
+#define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
+
+#include <linux/ktime.h>
+
+#include "nvlab.h"
+
+/* CAP.TO in units of 500 ms: resets wait for copies that are under way. */
+#define NVL_CAP_TO	40ULL
+
+static u32 nvl_reg_read(const struct nvl_ctrl *ctrl, u32 reg)
+{
+	return READ_ONCE(*(u32 *)(ctrl->region.bar + reg));
+}
+
+static u64 nvl_reg_read64(const struct nvl_ctrl *ctrl, u32 reg)
+{
+	return nvl_reg_read(ctrl, reg) | (u64)nvl_reg_read(ctrl, reg + 4) << 32;
+}
+
+static void nvl_reg_write(struct nvl_ctrl *ctrl, u32 reg, u32 value)
+{
+	/* what it announces has happened */
+	smp_store_release((u32 *)(ctrl->region.bar + reg), value);
+}
+
+/**
+ * nvl_doorbell() - where a doorbell is
+ * @ctrl: the controller
+ * @qid: of the queue
+ * @cq: completion queue head, else submission queue tail
+ *
+ * Return: its address.
+ */
+u32 *nvl_doorbell(struct nvl_ctrl *ctrl, u16 qid, bool cq)
+{
+	return (u32 *)(ctrl->region.bar + NVL_DOORBELLS +
+		       (2 * qid + cq) * (4 << NVL_DSTRD));
+}
+
+/**
+ * nvl_regs_init() - registers as after power on
+ * @ctrl: the controller
+ */
+void nvl_regs_init(struct nvl_ctrl *ctrl)
+{
+	u64 cap = (NVL_MAX_ENTRIES - 1) |	/* MQES */
+		  1ULL << 16 |			/* CQR */
+		  NVL_CAP_TO << 24 |
+		  (u64)NVL_DSTRD << 32 |
+		  1ULL << 37;			/* CSS: NVM command set */
+
+	memset(ctrl->region.bar, 0, NVL_BAR_SIZE);
+	nvl_reg_write(ctrl, NVME_REG_CAP, lower_32_bits(cap));
+	nvl_reg_write(ctrl, NVME_REG_CAP + 4, upper_32_bits(cap));
+	nvl_reg_write(ctrl, NVME_REG_VS, NVME_VS(1, 4, 0));
+	nvl_irq_reset(ctrl);
+	nvl_features_reset(ctrl);
+}
+
+static void nvl_regs_forget(struct nvl_ctrl *ctrl)
+{
+	nvl_queues_drop(ctrl);
+	ctrl->nr_aers = 0;
+	ctrl->events = 0;
+	ctrl->masked = 0;
+	nvl_features_reset(ctrl);
+	spin_lock(&ctrl->core_lock);
+	nvc_reset(ctrl->core, ktime_get_ns());
+	spin_unlock(&ctrl->core_lock);
+}
+
+static int nvl_regs_admin_queue(struct nvl_ctrl *ctrl)
+{
+	u32 aqa = nvl_reg_read(ctrl, NVME_REG_AQA);
+	u64 asq = nvl_reg_read64(ctrl, NVME_REG_ASQ) & GENMASK_ULL(63, 12);
+	u64 acq = nvl_reg_read64(ctrl, NVME_REG_ACQ) & GENMASK_ULL(63, 12);
+	u16 sq_size = (aqa & 0xfff) + 1;
+	u16 cq_size = (aqa >> 16 & 0xfff) + 1;
+	struct nvl_cq *cq;
+	struct nvl_sq *sq;
+
+	if (sq_size < 2 || cq_size < 2)
+		return -EINVAL;
+	cq = nvl_cq_alloc(ctrl, 0, cq_size, acq);
+	if (IS_ERR(cq))
+		return PTR_ERR(cq);
+	cq->irq = true;
+	sq = nvl_sq_alloc(ctrl, 0, sq_size, asq, cq);
+	if (IS_ERR(sq)) {
+		nvl_cq_free(cq);
+		return PTR_ERR(sq);
+	}
+	ctrl->acq = cq;
+	ctrl->asq = sq;
+	return 0;
+}
+
+/* What CAP does not offer: command sets, arbitrations, page sizes. */
+static bool nvl_cc_valid(u32 cc)
+{
+	u32 css_mps_ams = cc & (NVME_CC_CSS_MASK | 0xf << NVME_CC_MPS_SHIFT |
+				7 << NVME_CC_AMS_SHIFT);
+
+	return !css_mps_ams;
+}
+
+static void nvl_regs_enable(struct nvl_ctrl *ctrl, u32 cc)
+{
+	if (!nvl_cc_valid(cc) || nvl_regs_admin_queue(ctrl)) {
+		pr_warn("%s: cannot be enabled: CC 0x%x, AQA 0x%x, ASQ 0x%llx, ACQ 0x%llx\n",
+			ctrl->name, cc, nvl_reg_read(ctrl, NVME_REG_AQA),
+			nvl_reg_read64(ctrl, NVME_REG_ASQ),
+			nvl_reg_read64(ctrl, NVME_REG_ACQ));
+		ctrl->state = NVL_FAILED;
+		nvl_reg_write(ctrl, NVME_REG_CSTS, NVME_CSTS_CFS);
+		return;
+	}
+	ctrl->state = NVL_READY;
+	nvl_reg_write(ctrl, NVME_REG_CSTS, NVME_CSTS_RDY);
+}
+
+/* Only when this has returned may the host take its memory back. */
+static void nvl_regs_disable(struct nvl_ctrl *ctrl)
+{
+	nvl_regs_forget(ctrl);
+	memset(ctrl->region.bar + NVL_DOORBELLS, 0,
+	       2 * (ctrl->nr_queues + 1) * (4 << NVL_DSTRD));
+	ctrl->state = NVL_DISABLED;
+	nvl_reg_write(ctrl, NVME_REG_CSTS, 0);
+}
+
+static void nvl_regs_shutdown(struct nvl_ctrl *ctrl)
+{
+	u32 rdy = ctrl->state == NVL_READY ? NVME_CSTS_RDY : 0;
+
+	nvl_regs_forget(ctrl);
+	ctrl->state = NVL_SHUT;
+	nvl_reg_write(ctrl, NVME_REG_CSTS, rdy | NVME_CSTS_SHST_CMPLT);
+}
+
+static void nvl_regs_flr(struct nvl_ctrl *ctrl)
+{
+	nvl_regs_disable(ctrl);
+	nvl_regs_init(ctrl);
+	ctrl->cc = 0;
+}
+
+static void nvl_regs_cc(struct nvl_ctrl *ctrl, u32 cc)
+{
+	u32 changed = cc ^ ctrl->cc;
+
+	ctrl->cc = cc;
+	if (changed & NVME_CC_ENABLE && !(cc & NVME_CC_ENABLE))
+		nvl_regs_disable(ctrl);
+	else if (changed & NVME_CC_ENABLE)
+		nvl_regs_enable(ctrl, cc);
+	if (changed & NVME_CC_SHN_MASK && cc & NVME_CC_SHN_MASK)
+		nvl_regs_shutdown(ctrl);
+}
+
+/**
+ * nvl_regs_moved() - whether the host asked something of the control thread
+ * @ctrl: the controller
+ *
+ * Return: true if CC changed.
+ */
+bool nvl_regs_moved(const struct nvl_ctrl *ctrl)
+{
+	return nvl_reg_read(ctrl, NVME_REG_CC) != READ_ONCE(ctrl->cc);
+}
+
+/**
+ * nvl_regs_poll() - act upon CC and upon resets
+ * @ctrl: the controller
+ *
+ * Return: true if there was something to do.
+ */
+bool nvl_regs_poll(struct nvl_ctrl *ctrl)
+{
+	u32 cc;
+
+	if (xchg(&ctrl->flr, false)) {
+		nvl_regs_flr(ctrl);
+		return true;
+	}
+	cc = nvl_reg_read(ctrl, NVME_REG_CC);
+	if (cc == ctrl->cc)
+		return false;
+	nvl_regs_cc(ctrl, cc);
+	return true;
+}
+
+/**
+ * nvl_regs_stop() - let go of the host's memory for good
+ * @ctrl: the controller
+ */
+void nvl_regs_stop(struct nvl_ctrl *ctrl)
+{
+	nvl_queues_drop(ctrl);
+}

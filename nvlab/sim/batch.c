@@ -1,0 +1,42 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include "batch.h"
+
+/* One that asks for more than the standard allows is refused, and takes none. */
+static u32 ranges_of(const struct nvc_cmd *cmd)
+{
+	return cmd->opcode == NVC_DSM && cmd->nlb <= NVC_MAX_RANGES ? cmd->nlb : 0;
+}
+
+size_t batch_count_ranges(const struct nvc_cmd *cmds, size_t n)
+{
+	size_t count = 0;
+	size_t i;
+
+	for (i = 0; i < n; i++)
+		count += ranges_of(&cmds[i]);
+	return count;
+}
+
+void batch_submit(struct nvc *c, const struct nvc_cmd *cmds, size_t n,
+		  const struct nvc_range *ranges, struct nvc_decision *decisions)
+{
+	size_t i;
+
+	for (i = 0; i < n; i++) {
+		nvc_submit(c, &cmds[i], ranges, &decisions[i]);
+		ranges += ranges_of(&cmds[i]);
+	}
+}
+
+void batch_written(const struct nvc *c, u64 slba, u64 nlb, u8 *written)
+{
+	while (nlb) {
+		bool value;
+		u32 n = nvc_run(c, slba, nvc_min(nlb, NVC_MAX_BLOCKS), &value);
+
+		memset(written, value, n);
+		written += n;
+		slba += n;
+		nlb -= n;
+	}
+}

@@ -1,0 +1,18 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The core, many commands at a call. */
+#ifndef NVC_BATCH_H
+#define NVC_BATCH_H
+
+#include "nvc.h"
+
+/* Decides @n commands in order; @ranges holds the ranges of all of them. */
+void batch_submit(struct nvc *c, const struct nvc_cmd *cmds, size_t n,
+		  const struct nvc_range *ranges, struct nvc_decision *decisions);
+
+/* Ranges that all @n commands take together. */
+size_t batch_count_ranges(const struct nvc_cmd *cmds, size_t n);
+
+/* Sets @written[i] to 1 where block @slba + i holds data, else to 0. */
+void batch_written(const struct nvc *c, u64 slba, u64 nlb, u8 *written);
+
+#endif

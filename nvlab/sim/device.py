@@ -1,0 +1,131 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""A virtual NVMe device without a kernel: the module's own core, driven by arrays of commands."""
+
+from __future__ import annotations
+
+import errno
+from dataclasses import asdict, dataclass, field
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from nvlab.sim._core import ffi, lib
+from nvlab.sim.structs import COMMAND, DECISION, RANGE, Kind
+
+
+@dataclass(frozen=True)
+class Timing:
+    """How fast the medium is: ns, once per command (``delay``) and for each unit (``time``).
+
+    ``units`` of ``2**unit_shift`` bytes work at the same time; unit *n* of the medium is served by *n* modulo that.
+    """
+
+    read_delay: int = 0
+    read_time: int = 0
+    write_delay: int = 0
+    write_time: int = 0
+    units: int = 8
+    unit_shift: int = 12
+
+
+@dataclass(frozen=True)
+class Config:
+    """What is fixed when a device is made: capacity in logical blocks of ``2**block_shift`` bytes (9 or 12)."""
+
+    blocks: int
+    kind: Kind = Kind.NVM
+    block_shift: int = 9
+    vwc: bool = False
+    timing: Timing = field(default_factory=Timing)
+
+
+def commands(
+    opcode: ArrayLike,
+    slba: ArrayLike = 0,
+    nlb: ArrayLike = 1,
+    *,
+    now: ArrayLike = 0,
+    nsid: ArrayLike = 1,
+    flags: ArrayLike = 0,
+) -> NDArray[np.void]:
+    """A one-dimensional array of dtype ``COMMAND``; arguments are numbers or arrays of one length. ``now`` is in ns."""
+    columns = np.broadcast_arrays(*map(np.atleast_1d, (now, slba, nlb, nsid, opcode, flags)))
+    array = np.zeros(columns[0].shape, COMMAND)
+    for name, column in zip(("now", "slba", "nlb", "nsid", "opcode", "flags"), columns, strict=True):
+        array[name] = column
+    return array
+
+
+class Device:
+    """A device that was never written to. Raises ValueError where ``nvc_check()`` refuses the configuration."""
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+        native = ffi.new("struct nvc_config *", asdict(config))
+        _raise_for(lib.nvc_check(native), config)
+        # Eight-byte units give the alignment that nvc_init() asks for
+        self._memory = ffi.new("u64[]", (lib.nvc_size(native) + 7) // 8)
+        self._core = ffi.cast("struct nvc *", self._memory)
+        lib.nvc_init(self._core, native)
+
+    def submit(self, commands: NDArray[np.void], ranges: NDArray[np.void] | None = None) -> NDArray[np.void]:
+        """Decide commands in order, all in one call.
+
+        ``commands`` has shape (n,) and dtype ``COMMAND``; ``ranges``, shape (m,) and dtype ``RANGE``, holds the
+        ranges of its Dataset Management commands one after the other. Returns shape (n,), dtype ``DECISION``.
+        Raises TypeError for another dtype, ValueError for another number of ranges than the commands ask for.
+        """
+        commands = _require(commands, COMMAND)
+        ranges = _require(np.zeros(0, RANGE) if ranges is None else ranges, RANGE)
+        native = ffi.from_buffer("struct nvc_cmd[]", commands)
+        needed = lib.batch_count_ranges(native, len(commands))
+        if needed != len(ranges):
+            raise ValueError(f"the commands take {needed} ranges, not {len(ranges)}")
+        decisions = np.zeros(len(commands), DECISION)
+        lib.batch_submit(
+            self._core,
+            native,
+            len(commands),
+            ffi.from_buffer("struct nvc_range[]", ranges),
+            ffi.from_buffer("struct nvc_decision[]", decisions, require_writable=True),
+        )
+        return decisions
+
+    def set_timing(self, timing: Timing, now: int = 0) -> None:
+        """Change the speed for all later commands. Raises ValueError where the core refuses it."""
+        _raise_for(lib.nvc_set_timing(self._core, now, ffi.new("struct nvc_timing *", asdict(timing))), timing)
+
+    def reset(self, now: int = 0) -> None:
+        """A controller reset at ``now`` ns: work under way is dropped, content and counters stay."""
+        lib.nvc_reset(self._core, now)
+
+    def written(self, slba: int, nlb: int) -> NDArray[np.bool_]:
+        """Which of ``nlb`` blocks from ``slba`` hold data, shape (nlb,); the others read as zeros."""
+        if not 0 <= slba <= slba + nlb <= self.config.blocks:
+            raise ValueError(f"blocks {slba} to {slba + nlb} are not all within the device's {self.config.blocks}")
+        flags = np.zeros(nlb, np.bool_)
+        lib.batch_written(self._core, slba, nlb, ffi.from_buffer("u8[]", flags, require_writable=True))
+        return flags
+
+    @property
+    def seq(self) -> int:
+        """Number of the latest input: a command, a timing change, a reset."""
+        return int(lib.nvc_seq(self._core))
+
+    def counters(self) -> dict[str, int]:
+        """Totals since the device was made, by the names of ``struct nvc_counters``."""
+        native = ffi.new("struct nvc_counters *")
+        lib.nvc_count(self._core, native)
+        return {name: int(getattr(native, name)) for name, _ in ffi.typeof("struct nvc_counters").fields}
+
+
+def _require(array: NDArray[np.void], dtype: np.dtype[np.void]) -> NDArray[np.void]:
+    if array.dtype != dtype or array.ndim != 1:
+        raise TypeError(f"needs a one-dimensional array of dtype {dtype}, not {array.ndim} dimensions of {array.dtype}")
+    return np.ascontiguousarray(array)
+
+
+def _raise_for(code: int, what: Config | Timing) -> None:
+    if code:
+        problem = "a field is beyond its limit" if code == -errno.ERANGE else "a field has no meaning"
+        raise ValueError(f"the core refuses this, {problem}: {what}")
