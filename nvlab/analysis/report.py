@@ -1,0 +1,170 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The report of a run: one HTML page that needs nothing else, and its figures as PNG and SVG beside it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from nvlab.analysis import style
+from nvlab.analysis.compare import Comparison, comparisons
+from nvlab.analysis.layers import LayerTraffic, layer_traffic
+from nvlab.analysis.plots import Picture
+from nvlab.analysis.runs import Run, Workload
+from nvlab.analysis.table import EMULATED, cells, human_latency, relative
+from nvlab.record import JOB, SCENARIO
+from nvlab.units import human_size
+
+PAGE, FIGURES = "report.html", "figures"
+_TEMPLATE = Path(__file__).with_name("report.html.j2")
+_MAX_LOG = 400  # kernel messages of one workload on the page; the run directory has all
+
+
+@dataclass(frozen=True, eq=False)
+class Chapter:
+    """What the page says of one load."""
+
+    load: str
+    tables: list[Comparison]
+    pictures: list[tuple[Picture, str]]
+    layers: dict[str, list[LayerTraffic]]
+    counters: list[tuple[str, str, dict[str, int]]]
+    timeline: list[tuple[str, float, str]]
+    job: str
+
+
+def write_report(run: Run, out: Path) -> Path:
+    """Write ``report.html`` and ``figures/`` into the directory ``out``; the page's path."""
+    import jinja2
+
+    (out / FIGURES).mkdir(parents=True, exist_ok=True)
+    environment = jinja2.Environment(
+        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    environment.filters |= {"latency": human_latency, "number": _number, "bytes": _megabytes}
+    template = environment.from_string(_TEMPLATE.read_text(encoding="utf-8"))
+    page = out / PAGE
+    page.write_text(template.render(_content(run, out / FIGURES)), encoding="utf-8")
+    return page
+
+
+def _content(run: Run, figures: Path) -> dict[str, Any]:
+    scenario = run.path / SCENARIO
+    return {
+        "run": run,
+        "facts": list(_facts(run)),
+        "warnings": ([f"{EMULATED[0].upper()}{EMULATED[1:]}."] if run.emulated else [])
+        + list(run.facts.get("warnings", [])),
+        "chapters": [_chapter(run, load, variants, figures) for load, variants in run.loads().items()],
+        "cells": cells,
+        "relative": relative,
+        "scenario": scenario.read_text(encoding="utf-8") if scenario.is_file() else "",
+        "provenance": json.dumps(run.facts.get("provenance", {}), indent=1),
+    }
+
+
+def _facts(run: Run) -> Iterator[tuple[str, str]]:
+    """The few lines under the title that say on what was measured."""
+    node = run.facts.get("provenance", {}).get("node", {})
+    cpu, clock = node.get("cpu", {}), node.get("clocksource", {}).get("current_clocksource", "")
+    yield "measured", _date(str(run.facts.get("created", "")))
+    yield "on", _machine(run)
+    if run.kernel:
+        yield "kernel", f"Linux {run.kernel}" + (f", clock {clock}" if clock else "")
+    if cpu.get("model"):
+        yield "CPUs", f"{cpu.get('online', '?')} ({cpu['model']})"
+    if run.commit:
+        yield "nvlab", run.commit
+    yield "fio", ", ".join(dict.fromkeys(workload.fio for workload in run.workloads)) or "not run"
+    yield "scenario", f"{Path(run.facts['scenario']['source']).name}, sha256 {run.facts['scenario']['sha256'][:12]}"
+
+
+def _machine(run: Run) -> str:
+    guest = run.guest
+    if not guest:
+        return "the host itself"
+    how = {"kvm": "KVM", "tcg": "emulated (TCG)"}.get(run.accelerator, run.accelerator)
+    parts = [f"virtual machine, {how}"]
+    parts += [f"{guest['cpus']} CPUs"] if "cpus" in guest else []
+    parts += [human_size(guest["memory"])] if "memory" in guest else []
+    return ", ".join([*parts, f"QEMU {str(guest['qemu']).split()[0]}"] if guest.get("qemu") else parts)
+
+
+def _chapter(run: Run, load: str, variants: dict[str, list[Workload]], figures: Path) -> Chapter:
+    tables = [c for c in comparisons(run) if c.load == load]
+    layers = {variant: layer_traffic(rounds[0]) for variant, rounds in variants.items()}
+    pictures = list(_pictures(run, load, variants, tables, layers))
+    first = next(iter(variants.values()))[0]
+    return Chapter(
+        load=load,
+        tables=tables,
+        pictures=[(p, style.write_figure(p.drawn, figures / p.name, p.says)) for p in pictures],
+        layers=layers,
+        counters=list(_counters(variants)),
+        timeline=list(_timeline(variants)),
+        job=(first.path / JOB).read_text(encoding="utf-8"),
+    )
+
+
+def _pictures(
+    run: Run,
+    load: str,
+    variants: dict[str, list[Workload]],
+    tables: Iterable[Comparison],
+    layers: dict[str, list[LayerTraffic]],
+) -> Iterator[Picture]:
+    from nvlab.analysis import plots
+
+    for comparison in tables:
+        yield plots.latency_percentiles(run, comparison)
+        yield plots.latency_cdf(run, comparison)
+    yield plots.over_time(run, load, variants)
+    if any(layers.values()):
+        yield plots.layer_traffic(run, load, layers)
+
+
+def _counters(variants: dict[str, list[Workload]]) -> Iterator[tuple[str, str, dict[str, int]]]:
+    """What caches counted during the workload: variant, layer, counters that moved."""
+    for variant, rounds in variants.items():
+        for watch in (w for w in rounds[0].watched if w.kind == "dm"):
+            moved = {name: change for name, change in rounds[0].counter_changes(watch).items() if change}
+            if moved:
+                yield variant, watch.layer, moved
+
+
+def _timeline(variants: dict[str, list[Workload]]) -> Iterator[tuple[str, float, str]]:
+    """Events, kernel messages and changes of state: workload, seconds since the first I/O, text."""
+    for workload in (w for rounds in variants.values() for w in rounds):
+        for t, text in sorted(_happenings(workload))[:_MAX_LOG]:
+            yield str(workload.facts["name"]), (t - workload.first_io) / 1e9, text
+
+
+def _happenings(workload: Workload) -> Iterator[tuple[int, str]]:
+    names = {watch.index: watch.layer for watch in workload.watched}
+    for event in workload.events:
+        if event["kind"] == "kmsg":
+            yield event["t"], f"kernel: {event['text']}"
+        elif event["kind"] not in ("start", "end", "progress"):
+            rest = ", ".join(f"{k} {v}" for k, v in event.items() if k not in ("t", "kind"))
+            yield event["t"], f"{event['kind']}: {rest}" if rest else str(event["kind"])
+    for state in workload.states:
+        yield state["t"], f"{names[state['watch']]}: {state['file']} is {state['text'] or '(empty)'}"
+
+
+def _date(created: str) -> str:
+    try:
+        return datetime.fromisoformat(created).strftime("%Y-%m-%d %H:%M:%S UTC")
+    except ValueError:
+        return "?"
+
+
+def _number(value: float) -> str:
+    return f"{value:,.0f}".replace(",", " ")
+
+
+def _megabytes(count: int) -> str:
+    return f"{count / 1e6:,.1f}".replace(",", " ")

@@ -1,0 +1,52 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Block devices as sysfs shows them: names, sizes, holders. Only looks."""
+
+from __future__ import annotations
+
+import re
+from pathlib import PurePosixPath
+
+from nvlab.kernel.interface import Kernel
+from nvlab.kernel.verb import Made
+from nvlab.units import human_size
+
+SECTOR = 512  # bytes; sysfs counts in these whatever the device's block size (Documentation/block/stat.rst)
+
+
+def facts(kernel: Kernel, name: str) -> Made:
+    """``name``, ``dev``, ``sectors`` and, for people, ``size`` of the block device ``name`` ("nvme0n1")."""
+    sectors = kernel.read(f"/sys/class/block/{name}/size")
+    return {"name": name, "dev": f"/dev/{name}", "sectors": sectors, "size": human_size(int(sectors) * SECTOR)}
+
+
+def name_of(kernel: Kernel, dev: str) -> str:
+    """The kernel's name of a device node: "/dev/mapper/x" is "dm-0"."""
+    return PurePosixPath(kernel.readlink(dev)).name
+
+
+def holders(kernel: Kernel, name: str) -> list[str]:
+    """Block devices stacked on this one (MD, dm)."""
+    return kernel.listdir(f"/sys/class/block/{name}/holders")
+
+
+def partition(dev: str, number: int) -> str:
+    """The node of a partition: /dev/nvme0n1p1, but /dev/sda1."""
+    return f"{dev}{'p' if dev[-1].isdigit() else ''}{number}"
+
+
+def nvme_namespace(kernel: Kernel, subsystem: str, nsid: int) -> str | None:
+    """The block device of a namespace, found by its subsystem's NQN: nvme0 need not be nvme0n1's controller.
+
+    With native multipath the disk hangs under the subsystem, else under the controller; both have ``subsysnqn``.
+    """
+    for name in kernel.listdir("/sys/block"):
+        if not re.fullmatch(r"nvme\d+n\d+", name):
+            continue
+        base = f"/sys/block/{name}"
+        try:
+            matches = kernel.read(f"{base}/device/subsysnqn") == subsystem and kernel.read(f"{base}/nsid") == str(nsid)
+        except OSError:  # it went away while we looked
+            continue
+        if matches:
+            return name
+    return None

@@ -1,0 +1,161 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The kernel's NVMe target through configfs (drivers/nvme/target/configfs.c).
+
+Attributes of a port may be written only before its first link, those of a subsystem only before its first host came.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from itertools import count
+
+from nvlab.errors import Conflict
+from nvlab.kernel.interface import Kernel
+from nvlab.kernel.ops import Await, Link, MakeDir, Op, Remove, RemoveDir, Write, quote
+from nvlab.kernel.verb import Args, Made, SharedVerb, Verb
+
+ROOT = "/sys/kernel/config/nvmet"
+
+
+class Host(Verb):
+    """``nqn``: a host that may be let in."""
+
+    name = "nvmet.host"
+
+    def make(self, args: Args) -> Sequence[Op]:
+        return [MakeDir(self._path(args))]
+
+    def find(self, kernel: Kernel, args: Args) -> Made | None:
+        return {} if kernel.exists(self._path(args)) else None
+
+    def unmake(self, args: Args, made: Made) -> Sequence[Op]:
+        return [RemoveDir(self._path(args))]
+
+    def _path(self, args: Args) -> str:
+        return f"{ROOT}/hosts/{args['nqn']}"
+
+
+class Subsystem(Verb):
+    """``nqn``, ``attributes`` (name without ``attr_`` -> value), ``hosts`` let in (or ``allow_any_host``)."""
+
+    name = "nvmet.subsystem"
+
+    def outputs(self, args: Args) -> Mapping[str, str]:
+        return {"nqn": quote(args["nqn"])}
+
+    def make(self, args: Args) -> Sequence[Op]:
+        path = f"{ROOT}/subsystems/{args['nqn']}"
+        ops: list[Op] = [MakeDir(path)]
+        ops += [Write(f"{path}/attr_{key}", str(value)) for key, value in args["attributes"].items()]
+        if args.get("allow_any_host"):
+            return [*ops, Write(f"{path}/attr_allow_any_host", "1")]
+        return [*ops, *(Link(f"{path}/allowed_hosts/{host}", f"{ROOT}/hosts/{host}") for host in args["hosts"])]
+
+    def find(self, kernel: Kernel, args: Args) -> Made | None:
+        return {"nqn": args["nqn"]} if kernel.exists(f"{ROOT}/subsystems/{args['nqn']}") else None
+
+    def unmake(self, args: Args, made: Made) -> Sequence[Op]:
+        path = f"{ROOT}/subsystems/{args['nqn']}"
+        return [*(Remove(f"{path}/allowed_hosts/{host}") for host in args["hosts"]), RemoveDir(path)]
+
+
+class Namespace(Verb):
+    """``nqn``, ``nsid``, ``device`` (a block device), ``uuid`` and ``nguid`` so that a remade export is the same namespace."""
+
+    name = "nvmet.namespace"
+
+    def make(self, args: Args) -> Sequence[Op]:
+        path = self._path(args)
+        return [
+            MakeDir(path),
+            Write(f"{path}/device_path", args["device"]),
+            Write(f"{path}/device_uuid", args["uuid"]),
+            Write(f"{path}/device_nguid", args["nguid"]),
+            Write(f"{path}/enable", "1"),
+            # a passthru subsystem answers success and stays disabled: read it back
+            Await(f"namespace {args['nsid']} of {args['nqn']} to be enabled", equals={f"{path}/enable": "1"}),
+        ]
+
+    def find(self, kernel: Kernel, args: Args) -> Made | None:
+        return {} if kernel.exists(self._path(args)) else None
+
+    def unmake(self, args: Args, made: Made) -> Sequence[Op]:
+        path = self._path(args)
+        return [Write(f"{path}/enable", "0", missing_ok=True, watched=True), RemoveDir(path)]
+
+    def _path(self, args: Args) -> str:
+        return f"{ROOT}/subsystems/{args['nqn']}/namespaces/{args['nsid']}"
+
+
+class Port(SharedVerb):
+    """A TCP port at ``traddr``:``trsvcid``, one for all labs that listen there; its ``number`` is chosen free."""
+
+    name = "nvmet.port"
+    borrows = False
+
+    def choose(self, kernel: Kernel, args: Args) -> Args:
+        ports = kernel.listdir(f"{ROOT}/ports")
+        same = [p for p in ports if _address(kernel, p) == (args["traddr"], args["trsvcid"])]
+        number = int(same[0]) if same else next(n for n in count(1) if str(n) not in ports)
+        return {**args, "number": number}
+
+    def choices(self, args: Args) -> Mapping[str, str]:
+        return {"number": f"$(nvmet_port {quote(args['traddr'])} {args['trsvcid']})"}
+
+    def stands(self, args: Args) -> str:
+        return f"[ -d {quote(f'{ROOT}/ports/' + str(args['number']))} ]"
+
+    def make(self, args: Args) -> Sequence[Op]:
+        path = f"{ROOT}/ports/{args['number']}"
+        family = "ipv6" if ":" in args["traddr"] else "ipv4"
+        # trtype first: on 6.12 writing it resets what follows
+        order = {"trtype": "tcp", "adrfam": family, "traddr": args["traddr"], "trsvcid": args["trsvcid"]}
+        return [MakeDir(path), *(Write(f"{path}/addr_{key}", value) for key, value in order.items())]
+
+    def find(self, kernel: Kernel, args: Args) -> Made | None:
+        number = str(args["number"])
+        if number not in kernel.listdir(f"{ROOT}/ports"):
+            return None
+        traddr, trsvcid = _address(kernel, number)
+        if traddr not in ("", args["traddr"]) or trsvcid not in ("", args["trsvcid"]):
+            raise Conflict(f"nvmet port {number} listens on {traddr}:{trsvcid}, not on this lab's address")
+        return {"number": number}
+
+    def keys(self, args: Args) -> list[str]:
+        # with the number: a lab that died before it wrote the address left a port that the next one cannot know as the same
+        return [f"nvmet-port:{args['number']}:{args['traddr']}:{args['trsvcid']}"]
+
+    def has(self, kernel: Kernel, args: Args, key: str) -> bool:
+        try:
+            return self.find(kernel, args) is not None
+        except Conflict:
+            return False
+
+    def release(self, args: Args, keys: Sequence[str]) -> Sequence[Op]:
+        return [RemoveDir(f"{ROOT}/ports/{args['number']}")] if keys else []
+
+
+class Expose(Verb):
+    """Link subsystem ``nqn`` under port ``port``; the first link makes the port listen."""
+
+    name = "nvmet.expose"
+
+    def make(self, args: Args) -> Sequence[Op]:
+        return [Link(self._path(args), f"{ROOT}/subsystems/{args['nqn']}")]
+
+    def find(self, kernel: Kernel, args: Args) -> Made | None:
+        return {} if kernel.exists(self._path(args)) else None
+
+    def unmake(self, args: Args, made: Made) -> Sequence[Op]:
+        return [Remove(self._path(args))]
+
+    def _path(self, args: Args) -> str:
+        return f"{ROOT}/ports/{args['port']}/subsystems/{args['nqn']}"
+
+
+def _address(kernel: Kernel, port: str) -> tuple[str, str]:
+    base = f"{ROOT}/ports/{port}"
+    return kernel.read(f"{base}/addr_traddr"), kernel.read(f"{base}/addr_trsvcid")
+
+
+VERBS = (Host(), Subsystem(), Namespace(), Port(), Expose())

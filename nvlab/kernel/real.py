@@ -1,0 +1,275 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The real kernel: primitives done with system calls and programs on the node."""
+
+from __future__ import annotations
+
+import errno
+import os
+import select
+import stat
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from functools import singledispatchmethod
+from pathlib import Path
+from typing import IO
+
+from nvlab.errors import DeadlineExceeded, Interrupted
+from nvlab.kernel import ops
+from nvlab.kernel.interface import CommandFailed, Completed, Progress
+from nvlab.kernel.kmsg import Kmsg
+
+_POLL = 0.05  # seconds; conditions on sysfs and configfs raise no event that covers them all
+_ENV = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C"}
+
+
+def _never() -> bool:
+    return False
+
+
+class RealKernel:
+    """Performs primitives on the running kernel. Needs root."""
+
+    def __init__(self) -> None:
+        self._kmsg = Kmsg()
+
+    def perform(
+        self, op: ops.Op, *, progress: Progress | None = None, should_stop: Callable[[], bool] = _never
+    ) -> None:
+        if isinstance(op, ops.Await):
+            self._await(op, progress, should_stop)
+        else:
+            self._do(op)
+
+    @singledispatchmethod
+    def _do(self, op: ops.Op) -> None:
+        raise TypeError(f"unknown primitive {op!r}")
+
+    @_do.register
+    def _(self, op: ops.Run) -> None:
+        completed = _spawn(op.argv, op.deadline)
+        end = time.monotonic() + op.deadline
+        while completed.code in op.again and time.monotonic() < end:
+            time.sleep(_POLL)
+            completed = _spawn(op.argv, op.deadline)
+        if completed.code not in op.ok:
+            raise CommandFailed(completed)
+
+    @_do.register
+    def _(self, op: ops.Write) -> None:
+        if op.missing_ok and not os.path.lexists(op.path):
+            return
+        if op.watched:
+            _watched_write(op)
+        else:
+            _write(op.path, op.text)
+
+    @_do.register
+    def _(self, op: ops.Transact) -> None:
+        fd = os.open(op.path, os.O_RDWR | os.O_CLOEXEC)
+        try:
+            os.write(fd, op.text.encode())
+            os.read(fd, 4096)
+        finally:
+            os.close(fd)
+
+    @_do.register
+    def _(self, op: ops.MakeDir) -> None:
+        Path(op.path).mkdir(exist_ok=op.exist_ok, parents=op.exist_ok)
+
+    @_do.register
+    def _(self, op: ops.RemoveDir) -> None:
+        try:
+            os.rmdir(op.path)
+        except FileNotFoundError:
+            pass
+        except OSError as error:
+            if not (op.only_empty and error.errno == errno.ENOTEMPTY):
+                raise
+
+    @_do.register
+    def _(self, op: ops.Link) -> None:
+        Path(op.path).symlink_to(op.target)
+
+    @_do.register
+    def _(self, op: ops.Remove) -> None:
+        Path(op.path).unlink(missing_ok=True)
+
+    @_do.register
+    def _(self, op: ops.MakeFile) -> None:
+        with Path(op.path).open("x") as file:  # never truncates
+            file.write(op.text)
+            if op.size:
+                file.truncate(op.size)
+
+    @_do.register
+    def _(self, op: ops.Unload) -> None:
+        names = list(op.names)
+        what = f"modules {', '.join(names)} to be idle"
+        try:
+            self.until(lambda: self._unload_idle(names), what=what, deadline=op.deadline)
+        except DeadlineExceeded:
+            if not op.leave_used or any(self._is_idle(name) for name in names):
+                raise
+
+    @_do.register
+    def _(self, op: ops.Unheld) -> None:
+        def free() -> bool:
+            return not os.path.exists(op.path) or self.claimable(op.path)
+
+        self.until(free, what=f"{op.path} to be free of whatever uses it", deadline=op.deadline)
+
+    def _unload_idle(self, names: list[str]) -> bool:
+        """Remove what is idle from the kernel and from ``names``; True once all are gone. Taking one away may free another."""
+        count = len(names) + 1
+        while len(names) < count:
+            count = len(names)
+            idle = [name for name in names if self._is_idle(name)]
+            if idle:
+                _spawn(("rmmod", *idle), ops.DEFAULT_DEADLINE)
+            names[:] = [name for name in names if self.exists(f"/sys/module/{name}")]
+        return not names
+
+    def _is_idle(self, name: str) -> bool:
+        try:
+            return self.read(f"/sys/module/{name}/refcnt") == "0"
+        except OSError:  # gone meanwhile
+            return False
+
+    def _await(self, op: ops.Await, progress: Progress | None, should_stop: Callable[[], bool]) -> None:
+        def holds() -> bool:
+            if progress and op.progress:
+                progress(_fraction(self, op.progress))
+            return self._holds(op)
+
+        self.until(holds, what=op.what, deadline=op.deadline, should_stop=should_stop)
+
+    def until(
+        self, condition: Callable[[], bool], *, what: str, deadline: float, should_stop: Callable[[], bool] = _never
+    ) -> None:
+        end = time.monotonic() + deadline
+        while not condition():
+            if should_stop():
+                raise Interrupted(f"stopped while waiting for {what}")
+            if time.monotonic() > end:
+                raise DeadlineExceeded(f"waited {deadline:.0f} s for {what}")
+            time.sleep(_POLL)
+
+    def _holds(self, op: ops.Await) -> bool:
+        return (
+            all(os.path.exists(p) for p in op.exists)
+            and not any(os.path.lexists(p) for p in op.absent)
+            and all(_is_block(p) for p in op.block)
+            and all(os.path.exists(p) and self.read(p) == v for p, v in op.equals.items())
+        )
+
+    def exists(self, path: str) -> bool:
+        return os.path.exists(path)
+
+    def read(self, path: str) -> str:
+        return Path(path).read_text(errors="replace").rstrip()
+
+    def listdir(self, path: str) -> list[str]:
+        try:
+            return sorted(os.listdir(path))
+        except FileNotFoundError:
+            return []
+
+    def readlink(self, path: str) -> str:
+        return os.path.realpath(path)
+
+    def query(self, argv: Sequence[str]) -> Completed:
+        return _spawn(tuple(argv), ops.DEFAULT_DEADLINE)
+
+    def claimable(self, path: str) -> bool:
+        try:
+            os.close(os.open(path, os.O_RDONLY | os.O_EXCL | os.O_CLOEXEC))
+        except OSError:
+            return False
+        return True
+
+    def is_mount(self, path: str) -> bool:
+        return any(line.split()[4] == path for line in Path("/proc/self/mountinfo").read_text().splitlines())
+
+    def messages(self) -> list[str]:
+        return self._kmsg.new()
+
+
+def _spawn(argv: tuple[str, ...], deadline: float) -> Completed:
+    """Run a program to its end, even if nvlab itself is killed meanwhile: half a mdadm is worse than a whole one.
+
+    So it prints to files (a pipe without a reader would kill it), is not in the terminal's process group (Ctrl-C is for us), and
+    inherits the lock that keeps the next nvlab waiting (see :mod:`nvlab.lock`).
+    """
+    with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
+        try:
+            child = subprocess.Popen(
+                argv, stdin=subprocess.DEVNULL, stdout=out, stderr=err, env=_ENV, close_fds=False, process_group=0
+            )
+        except FileNotFoundError:
+            return Completed(argv, 127, "", f"{argv[0]} is not installed")
+        if not _ended(child, deadline):
+            child.kill()  # and no wait for it: in the kernel it may be beyond killing
+            raise DeadlineExceeded(f"{' '.join(argv)}: no end within {deadline:.0f} s", hint="dmesg may say what holds it")
+        return Completed(argv, child.wait(), _text(out), _text(err))
+
+
+def _ended(child: subprocess.Popen[bytes], deadline: float) -> bool:
+    """Wait for the end of ``child``; unlike ``Popen.wait`` with a timeout this does not poll."""
+    pidfd = os.pidfd_open(child.pid)
+    try:
+        return bool(select.select([pidfd], [], [], deadline)[0])
+    finally:
+        os.close(pidfd)
+
+
+def _text(file: IO[bytes]) -> str:
+    file.seek(0)
+    return file.read().decode(errors="replace")
+
+
+def _write(path: str, text: str) -> None:
+    fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+    try:
+        os.write(fd, text.encode())
+    finally:
+        os.close(fd)
+
+
+def _watched_write(op: ops.Write) -> None:
+    """Write in a child: if the kernel blocks it unkillably, only the child is lost.
+
+    Measured: disabling a nvmet namespace over a suspended device waits in D state and ignores SIGKILL.
+    """
+    child = os.fork()
+    if child == 0:
+        try:
+            _write(op.path, op.text)
+        except OSError as error:
+            os._exit(error.errno or 1)
+        os._exit(0)
+    end = time.monotonic() + op.deadline
+    while (reaped := os.waitpid(child, os.WNOHANG))[0] == 0:
+        if time.monotonic() > end:
+            raise DeadlineExceeded(f"writing {op.text!r} to {op.path}: the kernel did not answer in {op.deadline:.0f} s")
+        time.sleep(_POLL)
+    code = os.waitstatus_to_exitcode(reaped[1])
+    if code:
+        raise OSError(code, os.strerror(code), op.path)
+
+
+def _is_block(path: str) -> bool:
+    try:
+        return stat.S_ISBLK(os.stat(path).st_mode)
+    except OSError:
+        return False
+
+
+def _fraction(kernel: RealKernel, path: str) -> float:
+    """How far MD is, from a file that reads "done / total" or "none"."""
+    try:
+        done, _, total = kernel.read(path).partition(" / ")
+        return int(done) / int(total)
+    except (OSError, ValueError):
+        return 0.0

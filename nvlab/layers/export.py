@@ -1,0 +1,97 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""`[export.x]`: block devices as namespaces of a subsystem, over NVMe/TCP, for named hosts on a named address."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Annotated
+
+from nvlab.errors import Problem
+from nvlab.layers.base import BLOCK, Built, Lab, LayerKind, Object
+from nvlab.layers.fields import Doc, Flag, Names, Refs, Text
+from nvlab.plan import Layer, Step
+
+LISTEN = Text(r"(?:\d{1,3}(?:\.\d{1,3}){3}|\[[0-9a-fA-F:.]+\]):\d{1,5}", 'an address and a port, like "127.0.0.1:4420"')
+NQN = r"nqn\.\d{4}-\d{2}\.[\w.:-]{1,200}"
+HOST = Text(rf"[a-z][a-z0-9_-]{{0,30}}|{NQN}", "the name of a connect table or a host NQN")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Export:
+    """An NVMe/TCP subsystem."""
+
+    on: Annotated[tuple[str, ...], Refs(BLOCK), Doc("its namespaces, numbered from 1")]
+    listen: Annotated[str, LISTEN, Doc("address and port it listens on")] = "127.0.0.1:4420"
+    hosts: Annotated[tuple[str, ...], Names(HOST), Doc("who may connect: connect tables or host NQNs")] = ()
+    allow_any_host: Annotated[bool, Flag(), Doc("let anybody in")] = False
+
+
+def check(obj: Object, lab: Lab) -> Iterator[Problem]:
+    spec: Export = obj.spec
+    address, _, port = spec.listen.rpartition(":")
+    try:
+        ipaddress.ip_address(address.strip("[]"))
+    except ValueError:
+        yield Problem(f"{obj.path}.listen", f"{address} is not an IP address")
+    if not 1 <= int(port) <= 65535:
+        yield Problem(f"{obj.path}.listen", f"{port} is not a TCP port")
+    if spec.allow_any_host and spec.hosts:
+        yield Problem(f"{obj.path}.hosts", "the kernel takes named hosts or allow_any_host, not both")
+    if not spec.allow_any_host and not spec.hosts:
+        yield Problem(f"{obj.path}.hosts", "nobody could connect; name the hosts, or set allow_any_host = true")
+    for host in spec.hosts:
+        if not host.startswith("nqn.") and getattr(lab.objects.get(host), "table", "") != "connect":
+            yield Problem(f"{obj.path}.hosts", f"{host!r} is neither a connect table of this file nor a host NQN")
+
+
+def host_nqn(lab: Lab, name: str) -> str:
+    """The NQN of a host named in a scenario: a connect table's own, or the one written out."""
+    return name if name.startswith("nqn.") else lab.nqn("host", name)
+
+
+def address(listen: str) -> tuple[str, str]:
+    """(traddr, trsvcid) of "127.0.0.1:4420" or "[::1]:4420"."""
+    host, _, port = listen.rpartition(":")
+    return host.strip("[]"), str(int(port))
+
+
+def build(obj: Object, lab: Lab) -> Built:
+    spec: Export = obj.spec
+    nqn = lab.nqn("export", obj.name)
+    traddr, trsvcid = address(spec.listen)
+    hosts = [host_nqn(lab, h) for h in spec.hosts]
+    serial = lab.uuid("serial", obj.name).replace("-", "")[:20]
+    subsystem = {
+        "nqn": nqn,
+        "attributes": {"serial": serial, "model": "nvlab"},
+        "hosts": hosts,
+        "allow_any_host": spec.allow_any_host,
+    }
+    base, port = f"export.{obj.name}", f"{obj.name}.port"
+    steps = [
+        *(Step(f"{base}/host-{i}", "nvmet.host", {"nqn": h}, obj.path) for i, h in enumerate(hosts, 1)),
+        Step(f"{base}/subsystem", "nvmet.subsystem", subsystem, obj.path, provides=obj.name),
+        *_namespaces(obj, lab, nqn),
+        Step(f"{base}/port", "nvmet.port", {"traddr": traddr, "trsvcid": trsvcid}, obj.path, provides=port),
+        Step(base, "nvmet.expose", {"port": f"{{{port}.number}}", "nqn": f"{{{obj.name}.nqn}}"}, obj.path),
+    ]
+    who = "anybody" if spec.allow_any_host else ", ".join(spec.hosts)
+    layer = Layer(obj.path, f"{nqn} on {spec.listen}, hosts: {who}")
+    return Built(steps, layer, {"configfs": {}, "nvmet": {}, "nvmet-tcp": {}})
+
+
+def _namespaces(obj: Object, lab: Lab, nqn: str) -> Iterator[Step]:
+    for nsid, dev in enumerate(lab.devs(obj.spec.on), 1):
+        args = {
+            "nqn": nqn,
+            "nsid": nsid,
+            "device": dev,
+            "uuid": lab.uuid("namespace", obj.name, str(nsid)),
+            "nguid": lab.uuid("nguid", obj.name, str(nsid)),
+        }
+        yield Step(f"export.{obj.name}/namespace-{nsid}", "nvmet.namespace", args, obj.path)
+
+
+KIND = LayerKind("export", Export, check, build, watch="", doc="An NVMe/TCP subsystem of the kernel's target.")

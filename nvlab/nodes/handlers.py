@@ -1,0 +1,9 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Everything a node can be asked, by name."""
+
+from __future__ import annotations
+
+from nvlab.nodes import basics, labs, shell
+from nvlab.nodes.agent import Handler
+
+HANDLERS: dict[str, Handler] = {**basics.HANDLERS, **shell.HANDLERS, **labs.HANDLERS}

@@ -1,0 +1,80 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""From a scenario and what is known of the node to a plan. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from nvlab.errors import InvalidScenario, UsageError
+from nvlab.layers import KINDS, workload
+from nvlab.layers.base import Built, Facts, Lab, LayerKind
+from nvlab.plan import Needs, Plan, Step
+from nvlab.scenario import Scenario
+from nvlab.scenario.load import check_layers
+from nvlab.scenario.references import order
+
+_CONFIGFS_USERS = ("nullblk", "device", "nvmet")
+
+
+def make_plan(scenario: Scenario, name: str | None = None, facts: Facts | None = None) -> Plan:
+    """The plan of a lab called ``name``. Raises UsageError (the name), InvalidScenario, EnvironmentNotReady (memory)."""
+    if name is not None and not re.fullmatch(LayerKind.NAME, name):
+        raise UsageError(
+            f"{name!r} cannot be a lab's name", hint="a small letter, then small letters, digits, - and _, at most 31 in all"
+        )
+    if problems := check_layers(scenario.objects, facts):
+        raise InvalidScenario(scenario.source, problems)
+    lab = Lab(name or scenario.name, scenario.objects, facts or Facts())
+    built = {n: KINDS[lab.objects[n].table].build(lab.objects[n], lab) for n in order(scenario.objects)}
+    steps = _unique([*_first_steps(built), *(step for part in built.values() for step in part.steps)])
+    return Plan(
+        lab=lab.name,
+        title=scenario.title,
+        steps=steps,
+        layers=tuple(part.layer for part in built.values() if part.steps),
+        needs=_needs(lab, steps, built),
+        workloads=tuple({**run, "watches": _watches(scenario)} for o in scenario.of("workload") for run in workload.runs(o, lab)),
+        notes=tuple(dict.fromkeys(lab.notes)),
+    )
+
+
+def _first_steps(built: Mapping[str, Built]) -> Iterator[Step]:
+    """The modules of all layers at once (a modprobe takes long in an emulated guest), then configfs."""
+    modules: dict[str, Mapping[str, Any]] = {}
+    for part in built.values():
+        modules |= part.modules
+    if modules:
+        yield Step("modules", "module.load", {"modules": modules}, "node")
+    if any(s.verb.partition(".")[0] in _CONFIGFS_USERS for part in built.values() for s in part.steps):
+        yield Step("configfs", "mount.configfs", {}, "node")
+
+
+def _unique(steps: list[Step]) -> tuple[Step, ...]:
+    """Each step once, where it first stands: several devices insert one module."""
+    first: dict[str, Step] = {}
+    for step in steps:
+        first.setdefault(step.id, step)
+    return tuple(first.values())
+
+
+def _needs(lab: Lab, steps: tuple[Step, ...], built: Mapping[str, Built]) -> Needs:
+    sizes = [o.spec.size * o.spec.count for o in lab.objects.values() if o.table == "disk" and o.spec.size]
+    caches = [o.spec.size for o in lab.objects.values() if o.table == "cache"]
+    own = [r for r in lab.placement.taken if r not in lab.facts.taken]
+    modules = sorted({name for part in built.values() for name in part.modules})
+    return Needs(cpus=lab.facts.cpus, memory=sum(sizes) + sum(caches), reserved=tuple(own), modules=tuple(modules))
+
+
+def _watches(scenario: Scenario) -> list[dict[str, str]]:
+    """What the recorder samples: every block device of the lab, by layer; its name in the kernel as a reference."""
+    lab = Lab(scenario.name, scenario.objects)
+    found: list[dict[str, str]] = []
+    for obj in scenario.objects.values():
+        kind = KINDS[obj.table].watch
+        for name in lab.blocks(obj.name) if kind else ():
+            found.append({"layer": name, "kind": "block", "name": f"{{{name}.name}}"})
+            if kind != "block":
+                found.append({"layer": name, "kind": kind, "name": f"{{{name}.name}}"})
+    return found
