@@ -1,0 +1,271 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * Throws random commands, most of them near an edge, at the core, and compares
+ * with a map of one byte per block. Meant to be built with the sanitizers:
+ * the device has exactly nvc_size() bytes, filled with rubbish beforehand.
+ *
+ * usage: fuzz SEED ROUNDS
+ */
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "nvc.h"
+
+#define MAX_DEVICE_BLOCKS 20000
+#define COMMANDS 400
+
+#define CHECK(cond) \
+	do { \
+		if (!(cond)) { \
+			fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #cond); \
+			exit(1); \
+		} \
+	} while (0)
+
+static u64 seed;
+static struct nvc_config config;
+static u8 content[MAX_DEVICE_BLOCKS];
+static struct nvc_range ranges[NVC_MAX_RANGES];
+static u64 clock_ns;
+static u64 work_ns; /* more than all commands so far can have cost */
+
+/* splitmix64 */
+static u64 any(void)
+{
+	u64 z = seed += 0x9e3779b97f4a7c15ULL;
+
+	z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9ULL;
+	z = (z ^ z >> 27) * 0x94d049bb133111ebULL;
+	return z ^ z >> 31;
+}
+
+static u64 below(u64 n)
+{
+	return any() % n;
+}
+
+static u64 random_lba(void)
+{
+	switch (below(8)) {
+	case 0:
+		return any();
+	case 1:
+		return config.blocks - below(3);
+	case 2:
+		return below(config.blocks / 4096 + 1) * 4096;
+	default:
+		return below(config.blocks);
+	}
+}
+
+static u32 random_nlb(void)
+{
+	switch (below(8)) {
+	case 0:
+		return any();
+	case 1:
+		return 4095 + below(3);
+	case 2:
+		return config.blocks;
+	default:
+		return below(300);
+	}
+}
+
+static struct nvc_cmd random_cmd(void)
+{
+	static const u8 opcodes[] = {
+		NVC_READ, NVC_READ, NVC_WRITE, NVC_WRITE, NVC_WRITE,
+		NVC_WRITE_ZEROES, NVC_DSM, NVC_FLUSH
+	};
+	static const u32 namespaces[] = { 0, 2, NVC_ALL_NS };
+	struct nvc_cmd cmd = {
+		.now = clock_ns += below(10000),
+		.slba = random_lba(),
+		.nlb = random_nlb(),
+		.nsid = below(16) ? 1 : namespaces[below(3)],
+		.opcode = below(32) ? opcodes[below(sizeof(opcodes))] : any(),
+		.flags = any(),
+	};
+	u32 i;
+
+	if (cmd.opcode == NVC_DSM)
+		cmd.nlb = below(8) ? below(5) : below(NVC_MAX_RANGES + 2);
+	for (i = 0; i < NVC_MAX_RANGES; i++)
+		ranges[i] = (struct nvc_range){ .slba = random_lba(), .nlb = random_nlb() };
+	return cmd;
+}
+
+static bool inside(u64 slba, u64 nlb)
+{
+	return slba <= config.blocks && slba + nlb >= slba && slba + nlb <= config.blocks;
+}
+
+static bool valid(const struct nvc_cmd *cmd)
+{
+	bool good = cmd->nlb >= 1 && cmd->nlb <= NVC_MAX_RANGES;
+	u32 i;
+
+	if (cmd->opcode == NVC_FLUSH)
+		return cmd->nsid == 1 || cmd->nsid == NVC_ALL_NS;
+	if (cmd->nsid != 1)
+		return false;
+	if (cmd->opcode == NVC_DSM) {
+		for (i = 0; good && i < cmd->nlb; i++)
+			good = inside(ranges[i].slba, ranges[i].nlb);
+		return good;
+	}
+	if (cmd->opcode != NVC_READ && cmd->opcode != NVC_WRITE && cmd->opcode != NVC_WRITE_ZEROES)
+		return false;
+	return cmd->nlb >= 1 && cmd->nlb <= NVC_MAX_BLOCKS && inside(cmd->slba, cmd->nlb);
+}
+
+static void fill(u64 slba, u64 nlb, u8 value)
+{
+	CHECK(inside(slba, nlb));
+	memset(content + slba, value, nlb);
+}
+
+static void check_content(struct nvc *c, u64 slba, u64 nlb)
+{
+	CHECK(inside(slba, nlb));
+	while (nlb) {
+		bool written;
+		u32 n = nvc_run(c, slba, nlb, &written);
+		u32 i;
+
+		CHECK(n >= 1 && n <= nlb);
+		for (i = 0; i < n; i++)
+			CHECK(content[slba + i] == written);
+		CHECK(n == nlb || content[slba + n] != written);
+		slba += n;
+		nlb -= n;
+	}
+}
+
+static void check_read(struct nvc *c, const struct nvc_cmd *cmd, u16 data)
+{
+	u64 held = 0;
+	u32 i;
+
+	for (i = 0; i < cmd->nlb; i++)
+		held += content[cmd->slba + i];
+	CHECK(data == (!held ? NVC_DATA_ZERO : held == cmd->nlb ? NVC_DATA_COPY : NVC_DATA_MIXED));
+	check_content(c, cmd->slba, cmd->nlb);
+}
+
+static void follow(struct nvc *c, const struct nvc_cmd *cmd, u16 data)
+{
+	u32 i;
+
+	switch (cmd->opcode) {
+	case NVC_READ:
+		check_read(c, cmd, data);
+		break;
+	case NVC_WRITE:
+		CHECK(data == NVC_DATA_COPY);
+		fill(cmd->slba, cmd->nlb, 1);
+		break;
+	case NVC_WRITE_ZEROES:
+		fill(cmd->slba, cmd->nlb, 0);
+		break;
+	case NVC_DSM:
+		for (i = 0; i < cmd->nlb; i++) {
+			CHECK(inside(ranges[i].slba, ranges[i].nlb));
+			if (cmd->flags & NVC_DEALLOCATE)
+				fill(ranges[i].slba, ranges[i].nlb, 0);
+		}
+		break;
+	default:
+		CHECK(cmd->opcode == NVC_FLUSH);
+	}
+}
+
+static u64 cost(const struct nvc_cmd *cmd)
+{
+	const struct nvc_timing *t = &config.timing;
+
+	return (u64)t->read_delay + t->write_delay +
+	       ((u64)t->read_time + t->write_time) * (cmd->nlb + 1);
+}
+
+static struct nvc_timing random_timing(void)
+{
+	return (struct nvc_timing){
+		.read_delay = below(20000),
+		.read_time = below(5000),
+		.write_delay = below(20000),
+		.write_time = below(4) ? below(5000) : any(),
+		.units = below(4) ? 1 + below(9) : NVC_MAX_UNITS,
+		.unit_shift = config.block_shift + below(6),
+	};
+}
+
+static void live_change(struct nvc *c)
+{
+	if (below(2)) {
+		nvc_reset(c, clock_ns);
+		return;
+	}
+	config.timing = random_timing();
+	CHECK(!nvc_set_timing(c, clock_ns, &config.timing));
+}
+
+static void one_command(struct nvc *c, u64 seq)
+{
+	struct nvc_cmd cmd = random_cmd();
+	struct nvc_decision decision;
+
+	memset(&decision, 0xa5, sizeof(decision));
+	nvc_submit(c, &cmd, ranges, &decision);
+	CHECK(decision.seq == seq && seq == nvc_seq(c));
+	CHECK(valid(&cmd) == !decision.status);
+	if (decision.status) {
+		CHECK(decision.target == cmd.now && decision.data == NVC_DATA_NONE);
+		return;
+	}
+	work_ns += cost(&cmd);
+	CHECK(decision.target >= cmd.now && decision.target <= cmd.now + work_ns);
+	follow(c, &cmd, decision.data);
+}
+
+static void one_device(void)
+{
+	struct nvc *c;
+	u64 i;
+
+	memset(content, 0, sizeof(content));
+	clock_ns = 0;
+	work_ns = 0;
+	config = (struct nvc_config){
+		.blocks = 1 + below(MAX_DEVICE_BLOCKS),
+		.block_shift = below(2) ? 9 : 12,
+		.vwc = below(2),
+	};
+	config.timing = random_timing();
+	c = malloc(nvc_size(&config));
+	CHECK(c);
+	memset(c, 0xa5, nvc_size(&config));
+	CHECK(!nvc_init(c, &config));
+	for (i = 1; i <= COMMANDS; i++) {
+		if (!below(50)) {
+			live_change(c);
+			i++;
+		}
+		one_command(c, i);
+	}
+	check_content(c, 0, config.blocks);
+	free(c);
+}
+
+int main(int argc, char **argv)
+{
+	u64 rounds;
+
+	CHECK(argc == 3);
+	seed = strtoull(argv[1], NULL, 0);
+	for (rounds = strtoull(argv[2], NULL, 0); rounds; rounds--)
+		one_device();
+	puts("ok");
+	return 0;
+}

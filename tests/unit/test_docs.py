@@ -1,0 +1,45 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The documentation says what the program does: generated pages are up to date, links lead somewhere, examples are valid."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from nvlab import cli
+from nvlab.scenario import loads
+
+ROOT = Path(__file__).parents[2]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+each_page = pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)
+
+
+def test_the_generated_pages_are_up_to_date():
+    done = subprocess.run([sys.executable, "tools/docs.py", "--check"], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@each_page
+def test_links_lead_somewhere(page):
+    for target in re.findall(r"\]\(([^)#]+)\)", page.read_text()):
+        if not target.startswith("http"):
+            assert (page.parent / target).exists(), target
+
+
+@each_page
+def test_scenarios_shown_are_valid(page):
+    for text in re.findall(r"```toml\n(.*?)```", page.read_text(), re.S):
+        loads(text if "schema =" in text else f"schema = 1\n{text}")
+
+
+@each_page
+def test_commands_shown_exist(page):
+    blocks = "".join(re.findall(r"```\n(.*?)```", page.read_text(), re.S))
+    for line in re.findall(r"^(?:\$ )?(nvlab .*)$", blocks, re.M):
+        own = line.partition("#")[0].partition(" -- ")[0].partition(" > ")[0].split()[1:]
+        assert cli.parser().parse_args(own).verb, line

@@ -1,0 +1,212 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What each layer turns its table into: the steps, their arguments, and what is left to the node."""
+
+from __future__ import annotations
+
+import pytest
+
+from nvlab.kernel.fabrics import connect_string
+from nvlab.layers import KINDS
+from nvlab.layers.base import Facts, Lab, Placement
+from nvlab.plan import Plan, Step, ops_of, shown
+from nvlab.planner import make_plan
+from nvlab.scenario import loads
+
+POOL = '[disk.pool]\ncount = 4\nsize = "64M"\n'
+
+
+def plan_of(body: str, facts: Facts | None = None) -> Plan:
+    return make_plan(loads("schema = 1\n" + body, name="lab"), facts=facts)
+
+
+def step(plan: Plan, name: str) -> Step:
+    return next(s for s in plan.steps if s.id == name)
+
+
+def summary(plan: Plan, owner: str) -> str:
+    return next(layer.summary for layer in plan.layers if layer.owner == owner)
+
+
+def test_every_table_has_a_line_of_documentation():
+    assert all(kind.doc.endswith(".") and kind.table == table for table, kind in KINDS.items())
+
+
+def test_identities_are_derived_from_the_name_of_the_lab_alone():
+    one, again, two = Lab("one", {}), Lab("one", {}), Lab("two", {})
+    assert one.uuid("raid", "md") == again.uuid("raid", "md") != two.uuid("raid", "md")
+    assert one.nqn("export", "e") == "nqn.2026-11.io.nvlab:export:one:e"
+
+
+def test_a_name_for_the_kernel_is_cut_but_stays_unique():
+    lab = Lab("a-lab-of-a-long-name", {})
+    assert Lab("lab", {}).ident("pool", "1") == "nvlab-lab-pool-1"
+    assert len(lab.ident("a-long-name", "1")) == 31
+    assert lab.ident("a-long-name", "1") != lab.ident("a-long-name", "2")
+    assert len(lab.disk_ident("a-long-name", "1")) == 25  # and "p1" for a partition: mdadm 4.2 dies of more than 27
+
+
+# -- device --------------------------------------------------------------------------------------------------------
+
+
+def test_a_device_has_the_timing_of_its_profile_but_for_what_is_said():
+    plan = plan_of('[device.d]\nsize = "64M"\nread_delay = "50us"\nvolatile_cache = true\n')
+    attributes = step(plan, "device.d").args["attributes"]
+    assert attributes["read_delay"] == 50_000
+    assert attributes["write_delay"] == 11_950
+    assert attributes["vwc"] == 1
+    assert attributes["memmap_size"] == (64 << 20) + (1 << 20)
+
+
+@pytest.mark.parametrize(("cpus", "said"), [("2", "2-3"), ('"1,3"', "1,3"), ('"0-2"', "0-2")])
+def test_a_device_is_served_by_the_last_cpus_or_by_those_named(cpus, said):
+    plan = plan_of(f'[device.d]\nsize = "64M"\ncpus = {cpus}\n')
+    assert step(plan, "device.d").args["attributes"]["cpus"] == said
+    assert summary(plan, "device.d").endswith(f"CPUs {said}")
+
+
+def test_a_device_without_cpus_is_served_by_all():
+    assert "cpus" not in step(plan_of('[device.d]\nsize = "64M"\n'), "device.d").args["attributes"]
+
+
+def test_a_stand_in_module_gets_the_three_parameters_of_nvmevirt():
+    plan = plan_of('[device.d]\nsize = "64M"\ncpus = "2-3"\nmodule = "/opt/nvmev.ko"\n')
+    words = ops_of(step(plan, "device.d"))[0].shell()
+    assert words == f"insmod /opt/nvmev.ko memmap_start={5 << 30} memmap_size={65 << 20} cpus=2,3"
+    assert "module.insert" not in [s.verb for s in plan.steps]
+
+
+def test_regions_are_handed_out_first_fit_in_steps_of_two_mib():
+    place = Placement([(1 << 30, 16 << 20)], [((1 << 30) + (4 << 20), 1 << 20)])
+    assert place.take(3 << 20, "a") == 1 << 30
+    assert place.take(4 << 20, "b") == (1 << 30) + (6 << 20)
+    assert place.take(1 << 20, "c") == (1 << 30) + (10 << 20)
+
+
+# -- disk ----------------------------------------------------------------------------------------------------------
+
+
+def test_a_slow_disk_completes_by_timer_and_a_quick_one_by_softirq():
+    slow, quick = (step(plan_of('[disk.d]\nsize = "64M"\n' + x), "disk.d") for x in ('latency = "4ms"\n', ""))
+    assert (slow.args["attributes"]["irqmode"], slow.args["attributes"]["completion_nsec"]) == (2, 4_000_000)
+    assert quick.args["attributes"]["irqmode"] == 1
+
+
+def test_a_partitioned_disk_is_known_by_its_partition():
+    plan = plan_of('[disk.d]\nkind = "loop"\nsize = "64M"\npartition = true\n[cache.c]\non = "d"\nsize = "16M"\n')
+    assert step(plan, "disk.d").provides == "d.disk"
+    assert step(plan, "disk.d/gpt").provides == "d"
+    assert step(plan, "disk.d/gpt").args["dev"] == "{d.disk.dev}"
+
+
+def test_brd_makes_all_its_disks_with_one_module():
+    plan = plan_of('[disk.d]\nkind = "brd"\ncount = 2\nsize = "64M"\n')
+    assert [s.id for s in plan.steps if s.owner == "disk.d"] == ["disk.d"]
+    assert "rd_nr=2 rd_size=65536" in ops_of(step(plan, "disk.d"))[0].shell()
+
+
+def test_the_screen_counts_only_what_is_several():
+    body = '[disk.a]\nkind = "loop"\nsize = "64M"\n[device.d]\nsize = "64M"\n[device.e]\ncount = 2\nsize = "64M"\n'
+    plan = plan_of(POOL + body)
+    assert summary(plan, "disk.pool") == "4 × 64 MiB null_blk"
+    assert summary(plan, "disk.a") == "64 MiB loop"
+    assert summary(plan, "device.d") == "{d.dev}  64 MiB  nvm, optane"
+    assert summary(plan, "device.e") == "2 × 64 MiB  nvm, optane"
+
+
+# -- raid ----------------------------------------------------------------------------------------------------------
+
+
+def test_an_array_is_created_without_a_question_left_open():
+    words = (
+        ops_of(step(plan_of(POOL + '[raid.m]\nlevel = 5\non = "pool"\nchunk = "64K"\n'), "raid.m"))[0].shell().split()
+    )
+    for word in (
+        "--run",
+        "--metadata=1.2",
+        "--homehost=nvlab",
+        "--bitmap=none",
+        "--level=5",
+        "--raid-devices=4",
+        "--chunk=64",
+    ):
+        assert word in words
+
+
+def test_the_first_resync_is_waited_for_unless_the_parity_is_right_already():
+    waits = [
+        sum(
+            "sync_action" in op.shell()
+            for op in ops_of(step(plan_of(POOL + f'[raid.m]\nlevel = {x}\non = "pool"\n'), "raid.m"))
+        )
+        for x in ("5", "0", "5\nassume_clean = true")
+    ]
+    assert waits == [1, 0, 0]
+
+
+@pytest.mark.parametrize(("mode", "writes"), [("write-through", 0), ("write-back", 1)])
+def test_a_journal_begins_in_write_through(mode, writes):
+    body = (
+        POOL + f'[disk.j]\nsize = "64M"\n[raid.m]\nlevel = 5\non = "pool"\njournal = {{ on = "j", mode = "{mode}" }}\n'
+    )
+    ops = ops_of(step(plan_of(body), "raid.m"))
+    assert '"--write-journal=$J_DEV"' in ops[0].shell()
+    assert sum("journal_mode" in op.shell() for op in ops) == writes
+
+
+# -- cache, export, connect ----------------------------------------------------------------------------------------
+
+
+def test_a_cache_is_a_table_over_what_the_node_has_made():
+    plan = plan_of('[disk.d]\nsize = "64M"\n[cache.c]\non = "d"\nsize = "16M"\nmode = "write-through"\n')
+    assert step(plan, "cache.c").args["table"] == "0 {d.sectors} rapiddisk-cache {d.dev} {c.volume.dev} 32768 0"
+    assert len([n for n in plan.notes if n.startswith("cache.c: RapidDisk")]) == 3
+
+
+def test_an_export_lets_in_who_is_named():
+    body = '[disk.d]\nsize = "64M"\n[export.e]\non = "d"\nhosts = ["c", "nqn.2014-08.org.x:y"]\n[connect.c]\nto = "e"\n'
+    hosts = step(plan_of(body), "export.e/subsystem").args["hosts"]
+    assert hosts == ["nqn.2026-11.io.nvlab:host:lab:c", "nqn.2014-08.org.x:y"]
+
+
+def test_an_export_has_a_namespace_for_each_device():
+    plan = plan_of(POOL + '[export.e]\non = ["pool.1", "pool.3"]\nallow_any_host = true\nlisten = "[::1]:4420"\n')
+    assert step(plan, "export.e/namespace-2").args["device"] == "{pool.3.dev}"
+    assert step(plan, "export.e/port").args == {"traddr": "::1", "trsvcid": "4420"}
+    assert any("ipv6" in op.shell() for op in ops_of(step(plan, "export.e/port")))
+
+
+def test_a_connection_states_its_host_and_its_times_in_seconds():
+    body = '[disk.d]\nsize = "64M"\n[export.e]\non = "d"\nhosts = ["c"]\n[connect.c]\nto = "e"\n'
+    connect = step(plan_of(body + 'give_up_after = "1m"\nqueues = 2\n' + "data_digest = true\n"), "connect.c")
+    words = connect_string({**shown(connect), "queues": 2}).split(",")
+    assert {"ctrl_loss_tmo=60", "nr_io_queues=2", "data_digest=1", "keep_alive_tmo=5"} <= set(words)
+    assert any(w.startswith("hostnqn=") for w in words) and any(w.startswith("hostid=") for w in words)
+
+
+# -- workload ------------------------------------------------------------------------------------------------------
+
+
+def test_rounds_are_interleaved_over_the_targets():
+    body = POOL + '[workload.w]\non = ["pool.1", "pool.2"]\nrounds = 2\nfio = { rw = "read" }\n'
+    runs = plan_of(body).workloads
+    assert [r["name"] for r in runs] == ["w-pool.1-1", "w-pool.2-1", "w-pool.1-2", "w-pool.2-2"]
+    assert [r["seed"] for r in runs] == [1, 1, 2, 2]
+    assert [r["baseline"] for r in runs] == [False, True, False, True]
+
+
+def test_a_load_on_a_file_system_gets_its_directory():
+    body = (
+        '[disk.d]\nsize = "64M"\n[filesystem.f]\non = "d"\n[workload.w]\non = "f"\nfio = { rw = "read", size = "1M" }\n'
+    )
+    (run,) = plan_of(body).workloads
+    assert run["target"] == {"kind": "directory", "path": "{f.dir}"}
+
+
+def test_the_recorder_watches_every_block_device_and_what_an_array_and_a_mapping_tell():
+    body = (
+        POOL
+        + '[raid.m]\nlevel = 5\non = "pool"\n[cache.c]\non = "m"\nsize = "16M"\n[workload.w]\non = "c"\nfio = { rw = "read" }\n'
+    )
+    (run,) = plan_of(body).workloads
+    kinds = {(w["layer"], w["kind"]) for w in run["watches"]}
+    assert {("pool.1", "block"), ("m", "block"), ("m", "md"), ("c", "block"), ("c", "dm")} <= kinds

@@ -1,0 +1,239 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What a reader gets: the table on the terminal, the page, the figures."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import struct
+import subprocess
+import sys
+import time
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+from nvlab.analysis.compare import comparisons
+from nvlab.analysis.report import write_report
+from nvlab.analysis.runs import load_run
+from nvlab.analysis.table import terminal_table, times
+
+VOID = {"meta", "br", "link", "img", "hr", "input"}
+
+
+@pytest.fixture(scope="module")
+def reported(converted, tmp_path_factory):
+    """The page of a run, how long it took to write (s of CPU), and whether a notebook's own settings survived that."""
+    import matplotlib
+
+    path, before = tmp_path_factory.mktemp("report"), dict(matplotlib.rcParams)
+    started = time.process_time()
+    page = write_report(load_run(converted), path)
+    return page, time.process_time() - started, dict(matplotlib.rcParams) == before
+
+
+def test_the_table_has_a_block_for_each_load_section_and_direction(converted):
+    blocks = terminal_table(load_run(converted)).split("\n\n")
+    assert [block.split("  ")[0] for block in blocks[:-1]] == [
+        "randrw, read",
+        "randrw, write",
+        "profile one, read",
+        "profile two, write",
+    ]
+    head, plain, client = blocks[0].splitlines()
+    assert head.split()[2:] == [
+        "IOPS",
+        "MB/s",
+        "mean",
+        "p50",
+        "p99",
+        "p99.9",
+        "max",
+        "×",
+        "IOPS",
+        "×",
+        "p50",
+        "×",
+        "p99",
+    ]
+    assert plain.split()[0] == "plain"
+    assert plain.endswith("baseline")
+    assert client.split()[0] == "client"
+    assert max(map(len, "\n".join(blocks[:-1]).splitlines())) <= 110
+
+
+def test_an_emulated_run_says_that_only_the_comparison_counts(converted, tmp_path):
+    assert "TCG" in terminal_table(load_run(converted)).splitlines()[-1]
+    assert "TCG" not in terminal_table(load_run(with_facts(converted, tmp_path, accelerator={"accelerator": "kvm"})))
+
+
+def with_facts(converted, tmp_path, **facts):
+    path = tmp_path / "run"
+    shutil.copytree(converted, path)
+    described = json.loads((path / "run.json").read_text())
+    (path / "run.json").write_text(json.dumps(described | facts))
+    return path
+
+
+def test_factors_are_against_the_baseline(converted):
+    for comparison in comparisons(load_run(converted)):
+        assert comparison.baseline.variant == "plain"
+        plain, client = comparison.rows
+        assert client.latency.total == client.ios
+        assert 0 < client.percentile(50) <= client.percentile(99.9) <= client.max
+        assert plain.iops > 0
+
+
+@pytest.mark.parametrize(
+    ("factor", "said"), [(0.4242, "0.42"), (1.004, "1.00"), (2.34, "2.3"), (17.2, "17"), (float("nan"), "–")]
+)
+def test_a_factor_has_two_digits_that_count(factor, said):
+    assert times(factor) == said
+
+
+def test_rounds_of_a_variant_are_taken_together(converted, tmp_path):
+    path = tmp_path / "run"
+    shutil.copytree(converted, path)
+    shutil.copytree(path / "workloads/01-randrw-client", path / "workloads/05-randrw-client-2")
+    once, twice = (next(c for c in comparisons(load_run(p)) if c.op == "read").rows[1] for p in (converted, path))
+    assert twice.ios == 2 * once.ios
+    assert twice.iops == pytest.approx(once.iops)
+    assert twice.percentile(99) == once.percentile(99)
+
+
+def test_a_run_without_a_finished_workload_is_reported_as_such(converted, tmp_path):
+    path = tmp_path / "run"
+    shutil.copytree(converted, path)
+    shutil.rmtree(path / "workloads")
+    (path / "workloads").mkdir()
+    run = load_run(path)
+    assert terminal_table(run) == "nothing was measured"
+    assert "Nothing was measured" in write_report(run, path).read_text()
+
+
+# -- the page ------------------------------------------------------------------------------------------------------------
+
+
+class Page(HTMLParser):
+    """Checks that what is opened is closed, and collects what the page refers to."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.open, self.links, self.tags, self.faults = [], [], [], []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append(tag)
+        self.links += [value for name, value in attrs if name in ("src", "href", "xlink:href")]
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attrs):
+        self.handle_starttag(tag, attrs)
+        if tag not in VOID:
+            self.open.pop()
+
+    def handle_endtag(self, tag):
+        if not self.open or self.open.pop() != tag:
+            self.faults.append(tag)
+
+
+def test_the_page_needs_nothing_from_elsewhere(reported):
+    text = reported[0].read_text()
+    page = Page(text)
+    assert (page.open, page.faults) == ([], [])
+    outside = [link for link in page.links if not link.startswith(("#", "figures/"))]
+    assert outside == []
+    assert not {"script", "link", "img", "iframe"} & set(page.tags)
+    assert not re.search(r"@import|url\((?!#)", text)
+    assert all((reported[0].parent / link).is_file() for link in page.links if link.startswith("figures/"))
+
+
+def test_what_the_scenario_says_is_text_and_never_markup(reported):
+    text = reported[0].read_text()
+    assert "A &lt;b&gt;test&lt;/b&gt; of $x_{" in text
+    assert "mind the &lt;gap&gt;" in text
+    assert "<b>" not in text
+
+
+def test_ids_within_the_page_are_unique_where_they_are_referred_to(reported):
+    text = reported[0].read_text()
+    clips = re.findall(r'<clipPath id="([^"]+)"', text)
+    assert len(clips) == len(set(clips)) > 0
+    referred = set(re.findall(r"url\(#([^)]+)\)", text))
+    assert referred <= set(re.findall(r'id="([^"]+)"', text))
+
+
+def test_figures_follow_the_page_s_light_and_dark_colours(reported):
+    page = Page(reported[0].read_text())
+    assert page.tags.count("svg") == page.tags.count("figure") == 4 * 2 + 2 + layers(reported[0])
+    svgs = re.findall(r"<svg.*?</svg>", reported[0].read_text(), re.S)
+    assert all("var(--ink)" in svg and "#1b1f24" not in svg and "viewBox" in svg for svg in svgs)
+    assert not any(re.search(r"<svg[^>]* (width|height)=", svg) for svg in svgs)
+
+
+def layers(page):
+    return len(list((page.parent / "figures").glob("layers-*.png")))
+
+
+def test_each_figure_is_there_for_print_with_run_and_commit_in_its_caption(reported, converted):
+    figures = sorted((reported[0].parent / "figures").iterdir())
+    assert len(figures) == 2 * Page(reported[0].read_text()).tags.count("figure")
+    for path in figures:
+        if path.suffix == ".svg":
+            assert f"run {load_run(converted).id}" in path.read_text()
+            assert "TCG: relative only" in path.read_text()
+        else:
+            width, height = struct.unpack(">II", path.read_bytes()[16:24])
+            assert width == 1000
+            assert height > 250
+
+
+def test_only_emulated_runs_are_watermarked_and_the_same_run_gives_the_same_page(converted, tmp_path):
+    path = with_facts(converted, tmp_path, accelerator={"accelerator": "kvm"})
+    for finished in sorted((path / "workloads").iterdir())[1:]:
+        shutil.rmtree(finished)
+    first, again = (write_report(load_run(path), tmp_path / name).read_text() for name in ("first", "again"))
+    assert "TCG" not in first
+    assert first == again
+
+
+def test_a_report_of_this_size_takes_less_than_five_seconds(reported):
+    assert reported[1] < 5
+
+
+def test_drawing_leaves_a_notebook_s_own_settings_alone(reported):
+    assert reported[2]
+
+
+def test_reading_a_run_and_printing_its_table_needs_no_matplotlib(converted):
+    code = (
+        "import sys; from pathlib import Path; from nvlab.analysis.runs import load_run; "
+        "from nvlab.analysis.table import terminal_table; "
+        f"print(terminal_table(load_run(Path({str(converted)!r})))); assert 'matplotlib' not in sys.modules"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "randrw, read" in done.stdout
+
+
+BROWSER = next((p for p in ("chromium-headless-shell", "chromium", "google-chrome") if shutil.which(p)), None)
+
+
+@pytest.mark.skipif(BROWSER is None, reason="needs a headless Chromium (apt-get install chromium-headless-shell)")
+@pytest.mark.parametrize("width", [390, 1280])
+def test_a_browser_shows_the_page_without_complaint(reported, tmp_path, width):
+    shot = tmp_path / "page.png"
+    command = [str(BROWSER), "--headless", "--no-sandbox", "--enable-logging=stderr", "--hide-scrollbars"]
+    command += [
+        f"--window-size={width},2000",
+        f"--screenshot={shot}",
+        f"--user-data-dir={tmp_path}",
+        reported[0].as_uri(),
+    ]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "CONSOLE" not in done.stderr
+    assert Path(shot).stat().st_size > 20_000

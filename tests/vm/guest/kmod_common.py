@@ -1,0 +1,238 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What the kmod_*.py programs share. They run as root inside a guest, with nothing but the standard library.
+
+Each check prints one JSON object per line: {"check": what, "ok": bool, ...}; the exit code is 1 if any failed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import ctypes
+import fcntl
+import json
+import mmap
+import os
+import re
+import struct
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+CONFIGFS = Path("/sys/kernel/config/nvlab")
+FIRST = CONFIGFS / "nvlab0"
+SPLATS = re.compile(
+    r"BUG|WARNING|Oops|Call Trace|general protection|refcount_t|hung task|blocked for more than|soft lockup|"
+    r"rcu_\w+ (detected|self-detected)|unexpected IRQ|sleeping function|INFO: possible|double free|use-after-free"
+)
+ADMIN_CMD = 0xC0484E41
+IO_CMD = 0xC0484E43
+DNR = 0x4000
+
+_failed: list[str] = []
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+def parser(text: str | None) -> argparse.ArgumentParser:
+    """The arguments all programs take."""
+    made = argparse.ArgumentParser(description=text)
+    made.add_argument("module", type=Path, help="nvlab.ko")
+    made.add_argument("--start", default="5G", help="start of the reserved region")
+    made.add_argument("--size", default="513M", help="size of the reserved region")
+    made.add_argument("--cpus", default="2,3", help="CPUs of the device; empty for all")
+    return made
+
+
+def check(name: str, ok: object, **detail: Any) -> bool:
+    """Print one line; remember a failure."""
+    print(json.dumps({"check": name, "ok": bool(ok), **detail}, default=str), flush=True)
+    if not ok:
+        _failed.append(name)
+    return bool(ok)
+
+
+def equal(name: str, got: object, want: object) -> bool:
+    """A check that two things are the same."""
+    if got == want:
+        return check(name, True)
+    shown = [hex(x) if isinstance(x, int) else x for x in (got, want)]
+    return check(name, False, got=shown[0], want=shown[1])
+
+
+def finish() -> int:
+    """The last check, that the kernel is well, and the exit code."""
+    log = dmesg()
+    bad = [line for line in log.splitlines() if SPLATS.search(line)]
+    check("no splat in dmesg", not bad, lines=bad[:20])
+    if _failed:
+        print(json.dumps({"failed": _failed, "dmesg": log.splitlines()[-60:]}), flush=True)
+    return 1 if _failed else 0
+
+
+def dmesg() -> str:
+    """The kernel's messages."""
+    return subprocess.run(["dmesg"], capture_output=True, text=True, check=True).stdout
+
+
+@contextlib.contextmanager
+def new_messages() -> Iterator[list[str]]:
+    """A list that holds, after the block, what the kernel said during it."""
+    before = len(dmesg().splitlines())
+    said: list[str] = []
+    yield said
+    said.extend(dmesg().splitlines()[before:])
+
+
+def run(*argv: str, deadline: float = 60, **kw: Any) -> subprocess.CompletedProcess[str]:
+    """Run a command, never for longer than the deadline."""
+    return subprocess.run(argv, capture_output=True, text=True, errors="replace", timeout=deadline, check=False, **kw)
+
+
+def wait_for(what: str, ready: Callable[[], Any], deadline: float = 20) -> Any:
+    """Poll until something is true; a failed check and None if it does not become so."""
+    end = time.monotonic() + deadline
+    while time.monotonic() < end:
+        got = ready()
+        if got:
+            return got
+        time.sleep(0.02)
+    check(f"wait for {what}", False, seconds=deadline)
+    return None
+
+
+def prepare() -> None:
+    """Modules and mounts that the tests need."""
+    for name in ("configfs", "nvme", "ext4"):
+        run("modprobe", name)
+    if not Path("/sys/kernel/config").is_mount():
+        run("mount", "-t", "configfs", "none", "/sys/kernel/config")
+
+
+def load(module: Path, **params: str) -> int:
+    """Load the module. Returns 0 or the errno."""
+    text = " ".join(f"{k}={v}" for k, v in params.items())
+    fd = os.open(module, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        finit_module = 313  # x86-64
+        return ctypes.get_errno() if _libc.syscall(finit_module, fd, text.encode(), 0) else 0
+    finally:
+        os.close(fd)
+
+
+def load_first(args: argparse.Namespace, **more: str) -> int:
+    """Load it with the first device."""
+    params = {"memmap_start": args.start, "memmap_size": args.size, **more}
+    if args.cpus:
+        params["cpus"] = args.cpus
+    return load(args.module, **params)
+
+
+def unload(deadline: float = 60) -> int:
+    """Unload the module. Returns the exit code of rmmod, -1 if it did not return."""
+    try:
+        return run("rmmod", "nvlab", deadline=deadline).returncode
+    except subprocess.TimeoutExpired:
+        return -1
+
+
+def size(text: str) -> int:
+    """5G as a number."""
+    return int(text[:-1]) << {"K": 10, "M": 20, "G": 30}[text[-1]] if text[-1].isalpha() else int(text, 0)
+
+
+def read(path: Path) -> str:
+    """A file without its line end."""
+    return path.read_text().strip()
+
+
+def write(path: Path, text: object) -> int:
+    """Write to an attribute. Returns 0 or the errno."""
+    fd = os.open(path, os.O_WRONLY)
+    try:
+        os.write(fd, str(text).encode())
+    except OSError as err:
+        return err.errno or -1
+    finally:
+        os.close(fd)
+    return 0
+
+
+def stats(device: Path = FIRST) -> dict[str, int]:
+    """The counters of a device."""
+    return {k: int(v) for k, v in (line.split() for line in (device / "stats").read_text().splitlines())}
+
+
+def pci(device: Path = FIRST) -> Path:
+    """The PCI function of a device."""
+    return Path("/sys/bus/pci/devices") / read(device / "pci")
+
+
+def controller(device: Path = FIRST, deadline: float = 20) -> Path:
+    """/sys/class/nvme/nvmeX of a device, once it is live."""
+
+    def live() -> Path | None:
+        for path in (pci(device) / "nvme").glob("nvme*"):
+            with contextlib.suppress(OSError):
+                if read(path / "state") == "live":
+                    return path
+        return None
+
+    return wait_for(f"the controller of {device.name}", live, deadline)
+
+
+def disk(device: Path = FIRST, deadline: float = 20) -> Path:
+    """/dev/nvmeXn1 of a device, once it can be opened."""
+
+    def found() -> Path | None:
+        ctrl = controller(device, deadline)
+        for path in ctrl.glob("nvme*n1") if ctrl else ():
+            node = Path("/dev") / path.name
+            if node.exists() and int(read(path / "size")):
+                return node
+        return None
+
+    return wait_for(f"the disk of {device.name}", found, deadline)
+
+
+def page_buffer(length: int = 4096) -> Any:
+    """A buffer that begins a page."""
+    return (ctypes.c_char * length).from_buffer(mmap.mmap(-1, length))
+
+
+def passthru(fd: int, io: bool = False, *, opcode: int, nsid: int = 0, data: ctypes.Array[Any] | None = None,
+             flags: int = 0, **cdw: int) -> tuple[int, int]:
+    """One command through the driver. Returns (status, result); status is -errno if the driver refused."""
+    words = [cdw.get(f"cdw{i}", 0) for i in range(10, 16)]
+    buf = bytearray(struct.pack(
+        "<BBHIIIQQII6III", opcode, flags, 0, nsid, cdw.get("cdw2", 0), cdw.get("cdw3", 0), 0,
+        ctypes.addressof(data) if data is not None else 0, 0, ctypes.sizeof(data) if data is not None else 0,
+        *words, 10_000, 0))
+    try:
+        status = fcntl.ioctl(fd, IO_CMD if io else ADMIN_CMD, buf, True)
+    except OSError as err:
+        return -(err.errno or 1), 0
+    return status, struct.unpack_from("<I", buf, 68)[0]
+
+
+def fio(node: Path, *args: str, deadline: float = 120) -> subprocess.CompletedProcess[str]:
+    """Run one fio job on a device."""
+    return run("fio", "--name=t", f"--filename={node}", "--ioengine=io_uring", "--direct=1", *args, deadline=deadline)
+
+
+def main(body: Callable[[argparse.Namespace], None], arguments: argparse.ArgumentParser) -> None:
+    """Run a program: prepare, body, finish."""
+    args = arguments.parse_args()
+    prepare()
+    try:
+        body(args)
+    except Exception as err:
+        check("the program itself", False, error=repr(err))
+        raise
+    finally:
+        if Path("/sys/module/nvlab").exists():
+            check("left as found", False, unload=unload())
+        code = finish()
+    sys.exit(code)

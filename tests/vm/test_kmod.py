@@ -1,0 +1,65 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""nvlab.ko in real guests: the programs of guest/kmod_*.py, on each kernel, and with interrupts remapped by an IOMMU."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from nvlab.host import kmod
+from nvlab.nodes import kernels
+
+GUEST = Path(__file__).parent / "guest"
+ROOT = GUEST.parents[2]
+
+
+@pytest.fixture
+def module(kernel, tmp_path_factory) -> Path:
+    return kmod.ensure(ROOT / "kmod", kernels.find(kernel).release, tmp_path_factory.getbasetemp() / "kmod")
+
+
+def passes(guest, program: str, *args: object, timeout: float = 300) -> None:
+    """Run one program; every line it prints is a check."""
+    done = guest.run("python3", "-B", GUEST / program, *args, timeout=timeout, check=False)
+    checks = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
+    assert checks, done.stdout + done.stderr
+    failed = [check for check in checks if not check["ok"]]
+    assert not failed, "\n".join(map(str, failed))
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_the_stock_driver_binds_and_keeps_its_data(guest, module):
+    passes(guest, "kmod_basic.py", module)
+
+
+def test_every_command_answers_as_the_standard_says(guest, module):
+    passes(guest, "kmod_admin.py", module)
+
+
+def test_rings_and_registers_from_user_space(guest, module):
+    passes(guest, "kmod_rings.py", module)
+
+
+def test_bad_parameters_are_refused_each_in_its_own_way(guest, module):
+    passes(guest, "kmod_params.py", module)
+
+
+def test_loading_and_unloading_leaves_nothing(guest, module, kernel):
+    passes(guest, "kmod_cycles.py", module, 100 if kernel == "6.1" else 20, timeout=600)
+
+
+class TestWithInterruptRemapping:
+    """An Intel IOMMU that remaps interrupts: the case in which NVMeVirt comes up with one queue."""
+
+    @pytest.fixture(scope="session")
+    def spec(self, spec):
+        return replace(spec, intremap=True)
+
+    def test_remapping_is_on(self, guest):
+        assert "Enabled IRQ remapping" in guest.run("dmesg").stdout
+
+    def test_the_stock_driver_binds_and_keeps_its_data(self, guest, module):
+        passes(guest, "kmod_basic.py", module)
