@@ -1,0 +1,42 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Speed of nvlab.ko beside null_blk, in a guest of its own: boots it, runs guest/device_speed.py there, prints the shares.
+
+Figures of an emulated guest are ratios within that guest, and nothing else. ``NVLAB_KERNEL`` names the kernel (default: 6.1).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+
+from nvlab.data import kmod_dir
+from nvlab.host import kmod
+from nvlab.nodes import kernels
+from nvlab.nodes.qemu import GuestSpec
+from nvlab.nodes.state import state_dir
+from nvlab.nodes.vm import ensure
+from nvlab.units import GIB, MIB
+
+PROGRAM = Path(__file__).parent / "guest/device_speed.py"
+DEADLINE = 1800.0  # seconds; five rounds of two drivers at three depths
+
+
+def main() -> None:
+    kernel = os.environ.get("NVLAB_KERNEL", "6.1")
+    module = kmod.ensure(kmod_dir(), kernels.find(kernel).release, state_dir() / "kmod")
+    guest = ensure(GuestSpec(kernel, cpus=4, memory=3 * GIB, reserved=((5 * GIB, 513 * MIB),)), "bench")
+    try:
+        with guest.connect() as session:
+            done = session.run(["python3", str(PROGRAM), str(module), *sys.argv[1:]], timeout=DEADLINE)
+    finally:
+        guest.stop()
+    if done["code"]:
+        sys.exit(f"{done['out']}{done['err']}")
+    print(f"{kernel}, {guest.record['accel'].upper()}, 4 CPUs; ratios within this guest")
+    print(json.dumps(json.loads(done["out"]), indent=1))
+
+
+if __name__ == "__main__":
+    main()

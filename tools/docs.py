@@ -1,0 +1,334 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Writes docs/scenario.md and docs/nvlab.md from the layers' dataclasses, the command line and the errors.
+
+``python tools/docs.py`` writes them, ``python tools/docs.py --check`` fails when they are out of date. The same pages are the
+sources of the man pages nvlab-scenario(5) and nvlab(1).
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Iterator
+from dataclasses import MISSING, Field, fields, is_dataclass
+from pathlib import Path
+from typing import Annotated, Any, get_args, get_origin, get_type_hints
+
+from nvlab import cli, errors
+from nvlab.layers import KINDS
+from nvlab.layers import fields as marks
+from nvlab.layers.base import LayerKind
+from nvlab.scenario.schema import SCHEMA_VERSION
+from nvlab.units import MAX_BYTES, MAX_NS, format_size, format_time
+from nvlab.workload.keys import ALIASES, KEYS, REFUSED
+
+DOCS = Path(__file__).resolve().parents[1] / "docs"
+NOTE = "<!-- made by tools/docs.py; edit that, or the layer's own file in nvlab/layers -->\n"
+
+
+# -- the scenario reference ------------------------------------------------------------------------------------
+
+HEAD = f"""\
+{NOTE}
+# The scenario file
+
+## Name
+
+nvlab-scenario - the TOML file that describes a lab for nvlab
+
+## Description
+
+A scenario is a TOML file that describes a lab: devices, the layers over them, and the loads to measure. `nvlab validate FILE`
+says everything that is wrong with one; `nvlab plan FILE` shows what would be done; `nvlab schema` prints a JSON Schema with
+which editors complete and check it.
+
+```toml
+schema = {SCHEMA_VERSION}
+title = "A RAID 1 of two slow disks"
+
+[disk.pool]
+count = 2
+size = "64M"
+latency = "4ms"
+
+[raid.mirror]
+level = 1
+on = "pool"
+
+[workload.read]
+on = "mirror"
+fio = {{ rw = "randread", bs = "4k", iodepth = 4, runtime = "10s" }}
+```
+
+At the top of the file:
+
+| key | what | default |
+| --- | --- | --- |
+| `schema` | version of the format: {SCHEMA_VERSION} | required |
+| `title` | one line about the lab | none |
+| `name` | the lab's name | the file's name |
+
+## Names
+
+`[disk.pool]` defines a *disk* called *pool*. Names are unique in a file, whatever their table: a small letter, then small
+letters, digits, `-` and `_`, at most 31 in all. Objects refer to each other by name, in any order; circles are refused.
+
+`pool` stands for all of its `count`, `pool.2` for the second. A block device carries one array, cache, file system or export;
+loads may use any of them as well. Block devices are: {{blocks}}.
+
+## Values
+
+- **size**: bytes, or a binary unit: `4096`, `64K`, `512M`, `2G`, `1T`.
+- **time**: a number with its unit: `500ns`, `20us`, `4ms`, `10s`, `5m`.
+- **CPUs**: how many (`2`), or which (`"2-3"`, `"1,3"`).
+- **name**, **names**: of other objects: `"pool"`, `["pool.1", "log"]`.
+"""
+
+FIO = """\
+### The keys of fio
+
+The table is written into a fio job. A sub-table is a section of the job and inherits the keys beside it; sections run at the
+same time unless `stonewall = true` makes one wait for those before it. Times carry their unit, as everywhere in the file. The
+target, what is logged and where are nvlab's: such keys are refused, as are all that could name a file or run a command.
+
+Allowed: {allowed}.
+
+Also known as: {aliases}.
+
+Refused, with the reason: {refused}.
+"""
+
+
+def scenario_page() -> str:
+    """docs/scenario.md."""
+    blocks = ", ".join(f"`{k.table}`" for k in KINDS.values() if k.watch)
+    parts = [HEAD.replace("{blocks}", blocks)]
+    for kind in KINDS.values():
+        parts += _table(kind)
+    return "\n".join(parts)
+
+
+def _table(kind: LayerKind) -> Iterator[str]:
+    yield f"## [{kind.table}.NAME]\n\n{kind.doc}\n"
+    yield _rows(kind.spec)
+    for name, inner in _nested(kind.spec):
+        yield f"### {kind.table}.NAME.{name}\n\nWritten `{name} = {{ … }}`, or as `[{kind.table}.NAME.{name}]`.\n"
+        yield _rows(inner)
+    if kind.table == "workload":
+        yield FIO.format(allowed=_words(KEYS), aliases=_pairs(), refused=_reasons())
+
+
+def _rows(spec: type) -> str:
+    hints = get_type_hints(spec, include_extras=True)
+    lines = ["| key | what | value | default |", "| --- | --- | --- | --- |"]
+    for f in fields(spec):
+        hint = hints[f.name]
+        lines.append(f"| `{f.name}` | {_doc(hint)} | {_value(hint)} | {_default(f, hint)} |")
+    return "\n".join(lines) + "\n"
+
+
+def _nested(spec: type) -> Iterator[tuple[str, type]]:
+    for name, hint in get_type_hints(spec).items():
+        yield from ((name, option) for option in get_args(hint) if is_dataclass(option) and isinstance(option, type))
+
+
+def _marks(hint: Any) -> tuple[Any, ...]:
+    return get_args(hint)[1:] if get_origin(hint) is Annotated else ()
+
+
+def _doc(hint: Any) -> str:
+    return next(m.text for m in _marks(hint) if isinstance(m, marks.Doc))
+
+
+def _value(hint: Any) -> str:
+    return next((_words_of(m) for m in _marks(hint) if isinstance(m, marks.Marker)), "a table, below")
+
+
+def _words_of(mark: marks.Marker) -> str:
+    """What a marker accepts, in words."""
+    match mark:
+        case marks.Size():
+            return f"size, {_range(format_size(mark.low), format_size(mark.high), mark.high < MAX_BYTES)}" + (
+                f", in steps of {format_size(mark.multiple)}" if mark.multiple > 1 else ""
+            )
+        case marks.Duration():
+            return f"time, {_range(format_time(mark.low), format_time(mark.high), mark.high < MAX_NS)}"
+        case marks.Whole():
+            return f"{mark.low} to {mark.high}"
+        case marks.Choice():
+            return " or ".join(f"`{v}`" for v in mark.values)
+        case marks.Ref():
+            return f"name of a {_or(mark.tables)}"
+        case marks.Refs():
+            return f"names of a {_or(mark.tables)}"
+        case marks.Text():
+            return mark.what
+        case marks.Names():
+            return f"list: {mark.form.what}"
+        case marks.Flag():
+            return "`true` or `false`"
+        case marks.Cpus():
+            return "CPUs"
+    return "table"
+
+
+def _range(low: str, high: str, bounded: bool) -> str:
+    return f"{low} to {high}" if bounded else f"from {low}"
+
+
+def _or(tables: tuple[str, ...]) -> str:
+    block = tuple(k.table for k in KINDS.values() if k.watch)
+    if set(block) <= set(tables):
+        return " or ".join(("block device", *(t for t in tables if t not in block)))
+    return " or ".join(tables)
+
+
+def _default(f: Field[Any], hint: Any) -> str:
+    """A field's default as one would write it."""
+    if f.default is MISSING:
+        return "required" if f.default_factory is MISSING else "empty"
+    mark = next((m for m in _marks(hint) if isinstance(m, marks.Marker)), None)
+    match f.default, mark:
+        case None, _:
+            return "none"
+        case (), _:
+            return "none"
+        case bool(), _:
+            return f"`{str(f.default).lower()}`"
+        case _, marks.Size():
+            return f"`{format_size(f.default)}`"
+        case _, marks.Duration():
+            return f"`{format_time(f.default)}`"
+    return f"`{f.default}`"
+
+
+def _words(names: Any) -> str:
+    return ", ".join(f"`{n}`" for n in names)
+
+
+def _pairs() -> str:
+    return ", ".join(f"`{short}` (`{name}`)" for short, name in ALIASES.items())
+
+
+def _reasons() -> str:
+    reasons: dict[str, list[str]] = {}
+    for name, why in REFUSED.items():
+        reasons.setdefault(why, []).append(name)
+    return "; ".join(f"{_words(names)}: {why}" for why, names in reasons.items())
+
+
+# -- the command line ------------------------------------------------------------------------------------------
+
+COMMANDS = f"""\
+{NOTE}
+# nvlab
+
+## Name
+
+nvlab - a whole NVMe lab from one file: virtual devices, RAID, cache, NVMe/TCP, workload, report
+
+## Synopsis
+
+`nvlab VERB [options]`
+
+## Description
+
+`nvlab up` builds the lab that a scenario file describes, `nvlab run` measures it, `nvlab report` draws what was measured, and
+`nvlab down` removes every trace of the lab. By default a lab lives in a throwaway virtual machine: no root is needed, and nothing
+of the host is changed.
+
+Results go to stdout, progress and errors to stderr. Every verb takes `--json` (the result as JSON), `-q` (no progress), `--debug`
+(a traceback with an error) and `--help`. Ctrl-C once stops and undoes; twice leaves everything as it is.
+
+## Commands
+"""
+
+REST = """\
+## Environment
+
+| variable | what |
+| --- | --- |
+| `NVLAB_STATE` | guests, records of labs, built modules (default: `$XDG_STATE_HOME/nvlab`, `~/.local/state/nvlab`) |
+| `NVLAB_RUNS` | where run directories are made (default: `./runs`) |
+| `NO_COLOR` | no colour, when set and not empty |
+
+## See also
+
+The scenario file: nvlab-scenario(5). mdadm(8), dmsetup(8), nvme(1), fio(1), vng(1).
+"""
+
+
+def command_page() -> str:
+    """docs/nvlab.md."""
+    parts = [COMMANDS]
+    for words, parser in _leaves(cli.parser(), ()):
+        parts += _command(words, parser)
+    parts += ["## Exit status\n", _exit_codes(), REST]
+    return "\n".join(parts)
+
+
+def _leaves(
+    parser: argparse.ArgumentParser, words: tuple[str, ...]
+) -> Iterator[tuple[tuple[str, ...], argparse.ArgumentParser]]:
+    inner = [a for a in parser._actions if isinstance(a, argparse._SubParsersAction)]
+    if not inner:
+        yield words, parser
+    for action in inner:
+        for name, sub in action.choices.items():
+            yield from _leaves(sub, (*words, name))
+
+
+def _command(words: tuple[str, ...], parser: argparse.ArgumentParser) -> Iterator[str]:
+    common = ("help", "json", "quiet", "debug")
+    own = [a for a in parser._actions if a.dest not in common]
+    yield f"### nvlab {' '.join(words)} {' '.join(map(_usage, own))}".rstrip() + "\n"
+    yield f"{parser.description}\n"
+    if own:
+        yield "\n".join(f"- {_name(a)}: {a.help}" for a in own) + "\n"
+    yield f"Example: `{(parser.epilog or '').partition('example:')[2].strip()}`\n"
+
+
+def _usage(action: argparse.Action) -> str:
+    word = (
+        " ".join((action.option_strings[-1], _metavar(action))).strip() if action.option_strings else _metavar(action)
+    )
+    return f"[{word}]" if action.option_strings or action.nargs == "?" else word
+
+
+def _metavar(action: argparse.Action) -> str:
+    return "" if action.nargs == 0 else str(action.metavar or action.dest).upper()
+
+
+def _name(action: argparse.Action) -> str:
+    return f"`{action.option_strings[-1] if action.option_strings else _metavar(action)}`"
+
+
+def _exit_codes() -> str:
+    kinds: dict[int, type[errors.NvlabError]] = {c.exit_code: c for c in errors.NvlabError.__subclasses__()}
+    rows = ["| code | when |", "| --- | --- |", "| 0 | it is done |"]
+    said = {code: (kind.__doc__ or "").partition(".")[0].replace("``", "`") for code, kind in sorted(kinds.items())}
+    said[2] = "The command line is wrong, or the scenario is; nothing was touched"
+    rows += [f"| {code} | {text[0].lower()}{text[1:]} |" for code, text in said.items()]
+    return "\n".join(rows) + "\n"
+
+
+# -- main ------------------------------------------------------------------------------------------------------
+
+
+def pages() -> dict[Path, str]:
+    """Every generated page."""
+    return {DOCS / "scenario.md": scenario_page(), DOCS / "nvlab.md": command_page()}
+
+
+def main() -> None:
+    check = "--check" in sys.argv[1:]
+    stale = [path for path, text in pages().items() if not path.exists() or path.read_text() != text]
+    for path in stale:
+        if not check:
+            path.write_text(pages()[path])
+        print(f"{path.relative_to(DOCS.parent)}: {'out of date; run python tools/docs.py' if check else 'written'}")
+    sys.exit(1 if check and stale else 0)
+
+
+if __name__ == "__main__":
+    main()
