@@ -35,7 +35,7 @@ demo: setup ## the hybrid NVMe drive, from nothing to a report
 test: setup ## everything that can be tested here, real kernels in a VM included (up to 40 min)
 	@$(MAKE) quick
 	@echo "== tests in guests, on the kernels of /boot"
-	@$(PYTEST) tests/vm -m vm
+	@$(PYTEST) tests/vm -m vm --tb=short --durations=20
 
 quick: venv ## what needs neither root nor a VM (up to 1 min)
 	@echo "== style, types, tests without a kernel"

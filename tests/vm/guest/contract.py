@@ -804,6 +804,8 @@ def main() -> int:
             json.dumps({"case": one.name, "good": good, "answer": answer, "expected": one.expected(release)}),
             flush=True,
         )
+    if module:
+        kernel.perform(Run(("rmmod", "nvlab")))
     return int(wrong > 0)
 
 

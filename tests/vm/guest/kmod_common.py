@@ -13,7 +13,6 @@ import fcntl
 import json
 import mmap
 import os
-import re
 import struct
 import subprocess
 import sys
@@ -24,10 +23,6 @@ from typing import Any
 
 CONFIGFS = Path("/sys/kernel/config/nvlab")
 FIRST = CONFIGFS / "nvlab0"
-SPLATS = re.compile(
-    r"BUG|WARNING|Oops|Call Trace|general protection|refcount_t|hung task|blocked for more than|soft lockup|"
-    r"rcu_\w+ (detected|self-detected)|unexpected IRQ|sleeping function|INFO: possible|double free|use-after-free"
-)
 ADMIN_CMD = 0xC0484E41
 IO_CMD = 0xC0484E43
 DNR = 0x4000
@@ -63,12 +58,9 @@ def equal(name: str, got: object, want: object) -> bool:
 
 
 def finish() -> int:
-    """The last check, that the kernel is well, and the exit code."""
-    log = dmesg()
-    bad = [line for line in log.splitlines() if SPLATS.search(line)]
-    check("no splat in dmesg", not bad, lines=bad[:20])
+    """The exit code. Whether the kernel complained is the caller's to see: conftest.py does, after each test."""
     if _failed:
-        print(json.dumps({"failed": _failed, "dmesg": log.splitlines()[-60:]}), flush=True)
+        print(json.dumps({"failed": _failed, "dmesg": dmesg().splitlines()[-60:]}), flush=True)
     return 1 if _failed else 0
 
 
