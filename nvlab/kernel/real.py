@@ -210,8 +210,9 @@ def _spawn(argv: tuple[str, ...], deadline: float) -> Completed:
         except FileNotFoundError:
             return Completed(argv, 127, "", f"{argv[0]} is not installed")
         if not _ended(child, deadline):
+            held = _held(child.pid)
             child.kill()  # and no wait for it: in the kernel it may be beyond killing
-            raise DeadlineExceeded(f"{' '.join(argv)}: no end within {deadline:.0f} s", hint="dmesg may say what holds it")
+            raise DeadlineExceeded(f"{' '.join(argv)}: no end within {deadline:.0f} s", hint=held)
         return Completed(argv, child.wait(), _text(out), _text(err))
 
 
@@ -222,6 +223,17 @@ def _ended(child: subprocess.Popen[bytes], deadline: float) -> bool:
         return bool(select.select([pidfd], [], [], deadline)[0])
     finally:
         os.close(pidfd)
+
+
+def _held(pid: int) -> str:
+    """A hint at where in the kernel a process waits, for whoever has to find out why (proc(5), /proc/PID/stack)."""
+    try:
+        frames = Path(f"/proc/{pid}/stack").read_text().splitlines()
+    except OSError:
+        frames = []
+    functions = [frame.split()[-1].partition("+")[0] for frame in frames]
+    where = f"it waits in the kernel, in {' < '.join(functions[:8])}; " if functions else ""
+    return f"{where}dmesg may say what holds it"
 
 
 def _text(file: IO[bytes]) -> str:
@@ -252,7 +264,8 @@ def _watched_write(op: ops.Write) -> None:
     end = time.monotonic() + op.deadline
     while (reaped := os.waitpid(child, os.WNOHANG))[0] == 0:
         if time.monotonic() > end:
-            raise DeadlineExceeded(f"writing {op.text!r} to {op.path}: the kernel did not answer in {op.deadline:.0f} s")
+            what = f"writing {op.text!r} to {op.path}: the kernel did not answer in {op.deadline:.0f} s"
+            raise DeadlineExceeded(what, hint=_held(child))
         time.sleep(_POLL)
     code = os.waitstatus_to_exitcode(reaped[1])
     if code:

@@ -37,6 +37,13 @@ def pytest_collection_modifyitems(items):
     for item in items:
         if here in item.path.parents:
             item.add_marker(pytest.mark.vm)
+            item.add_marker(pytest.mark.xdist_group(_kernel_of(item)))
+
+
+def _kernel_of(item: pytest.Item) -> str:
+    """Tests of one kernel stay together, as they share a guest (`-n 2 --dist loadgroup`: both kernels side by side)."""
+    call = getattr(item, "callspec", None)
+    return str(call.params.get("kernel", KERNELS[-1]) if call else KERNELS[-1])
 
 
 class TestGuest:
@@ -149,4 +156,7 @@ def guest(request, boot, spec, kernel) -> Iterator[TestGuest]:
         splats = guest.splats(allowed)
     except (GuestLost, EnvironmentNotReady) as lost:
         pytest.fail("\n".join([str(lost), *guest.guest.console_tail(60)]))
-    assert not splats, "the kernel complained:\n" + "\n".join(guest.kmsg())
+    if splats:
+        log = guest.kmsg()
+        at = log.index(splats[0])
+        pytest.fail("the kernel complained:\n" + "\n".join(log[max(0, at - 20) : at + 60]), pytrace=False)
