@@ -19,8 +19,9 @@ from nvlab.errors import DeadlineExceeded, Interrupted
 from nvlab.kernel import ops
 from nvlab.kernel.interface import CommandFailed, Completed, Progress
 from nvlab.kernel.kmsg import Kmsg
+from nvlab.kernel.uevents import Uevents
 
-_POLL = 0.05  # seconds; conditions on sysfs and configfs raise no event that covers them all
+_POLL = 0.05  # seconds; not every condition on sysfs and configfs is announced
 _ENV = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C"}
 
 
@@ -149,12 +150,13 @@ class RealKernel:
         self, condition: Callable[[], bool], *, what: str, deadline: float, should_stop: Callable[[], bool] = _never
     ) -> None:
         end = time.monotonic() + deadline
+        uevents = Uevents()
         while not condition():
             if should_stop():
                 raise Interrupted(f"stopped while waiting for {what}")
             if time.monotonic() > end:
                 raise DeadlineExceeded(f"waited {deadline:.0f} s for {what}")
-            time.sleep(_POLL)
+            uevents.wait(_POLL)
 
     def _holds(self, op: ops.Await) -> bool:
         return (

@@ -52,7 +52,6 @@ ONLY_IN: dict[str, set[str]] = {
     "jinja2": {"analysis"},
     "cffi": {"sim"},
     "rich": {"screen"},
-    "pyroute2": {"kernel"},
     "pyudev": {"kernel"},
 }
 

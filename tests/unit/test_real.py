@@ -3,10 +3,13 @@
 
 from __future__ import annotations
 
+import threading
+
 import pytest
 
+from nvlab.errors import DeadlineExceeded
 from nvlab.kernel.interface import CommandFailed
-from nvlab.kernel.ops import Run
+from nvlab.kernel.ops import Await, Run
 from nvlab.kernel.real import RealKernel
 
 
@@ -29,3 +32,17 @@ def test_any_other_code_fails_at_once(tmp_path):
     with pytest.raises(CommandFailed):
         RealKernel().perform(Run(busy_until(2, tmp_path)))
     assert (tmp_path / "runs").read_text().count("x") == 1
+
+
+def test_a_program_past_its_deadline_is_killed_and_the_hint_says_where_to_look():
+    with pytest.raises(DeadlineExceeded, match="sleep 60: no end within 0 s") as caught:
+        RealKernel().perform(Run(("sleep", "60"), deadline=0.2))
+    assert "dmesg" in caught.value.hint
+
+
+def test_a_wait_ends_with_its_condition_or_its_deadline(tmp_path):
+    threading.Timer(0.2, (tmp_path / "there").touch).start()
+    kernel = RealKernel()
+    kernel.perform(Await("a file", exists=(str(tmp_path / "there"),), deadline=20))
+    with pytest.raises(DeadlineExceeded, match="waited 0 s for another"):
+        kernel.perform(Await("another", exists=(str(tmp_path / "never"),), deadline=0.2))
