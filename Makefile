@@ -61,6 +61,9 @@ soak: setup ## the tests with their long counts (hours), kept in runs/soak
 	@mkdir -p runs/soak
 	@{ echo "== soak at $(COMMIT), $$(date -u +%FT%TZ)"; NVLAB_SOAK=1 $(PYTEST) tests -m ''; } 2>&1 | tee runs/soak/$(COMMIT).txt
 
+man: $(BUILD)/nvlab.1 ## the manual page nvlab(1), out of docs/nvlab.md
+	@echo "man $<"
+
 setup: ## all that the others need: packages, environment, kernel modules
 	@$(MAKE) system
 	@$(MAKE) venv modules
@@ -96,6 +99,11 @@ $(BUILD)/%/nvlab.ko: $(KMOD_SOURCES) | $(VENV)
 	@echo "== nvlab.ko for Linux $*"
 	@$(NVLAB) kmod build --kernel $* --into $(@D)
 
+$(BUILD)/nvlab.1: docs/nvlab.md
+	@setup/packages.sh setup/packages-man.txt
+	@mkdir -p $(@D)
+	@pandoc -s -f gfm -t man --shift-heading-level-by=-1 -M title=NVLAB -M section=1 $< -o $@
+
 $(CHECKPATCH):
 	@setup/packages.sh setup/packages-lint.txt
 	@echo "== checkpatch, out of the kernel's source"
@@ -113,4 +121,4 @@ sparse:
 		done; \
 	fi
 
-.PHONY: help demo test quick lint bench soak setup system clean venv modules sparse
+.PHONY: help demo test quick lint bench soak man setup system clean venv modules sparse
