@@ -32,6 +32,7 @@ def pytest_configure(config):
     config.addinivalue_line("markers", "splat(pattern, reason): a known line of a kernel module that is not ours")
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
 def pytest_collection_modifyitems(items):
     here = Path(__file__).parent
     for item in items:
