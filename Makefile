@@ -35,7 +35,7 @@ demo: setup ## the hybrid NVMe drive, from nothing to a report
 test: setup ## everything that can be tested here, real kernels in a VM included (up to 40 min)
 	@$(MAKE) quick
 	@echo "== tests in guests, both kernels side by side"
-	@$(PYTEST) tests/vm -m vm -n 2 --dist loadgroup --tb=short --durations=20
+	@$(PYTEST) tests/vm -m vm -n 2 --tb=short --durations=20
 
 quick: venv ## what needs neither root nor a VM (up to 1 min)
 	@echo "== style, types, tests without a kernel"

@@ -34,6 +34,15 @@ free_number() {
     echo "$number"
 }
 """,
+    "discard_limit": """\
+# The attribute that bounds discards to the disk $1, or to the disk of the partition $1.
+discard_limit() {
+    local at
+    at=$(readlink -f "/sys/class/block/$(basename "$(readlink -f "$1")")")
+    [ ! -e "$at/partition" ] || at=${at%/*}
+    echo "$at/queue/discard_max_bytes"
+}
+""",
     "nvme_namespace": """\
 # The block device of namespace $2 of the subsystem $1, once it is there.
 nvme_namespace() {

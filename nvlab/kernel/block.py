@@ -34,6 +34,13 @@ def partition(dev: str, number: int) -> str:
     return f"{dev}{'p' if dev[-1].isdigit() else ''}{number}"
 
 
+def discard_limit(kernel: Kernel, dev: str) -> str:
+    """The attribute that bounds discards to a disk, or to the disk of a partition (Documentation/ABI/stable/sysfs-block)."""
+    at = PurePosixPath(kernel.readlink(f"/sys/class/block/{name_of(kernel, dev)}"))
+    disk = at.parent if kernel.exists(f"{at}/partition") else at
+    return f"{disk}/queue/discard_max_bytes"
+
+
 def nvme_namespace(kernel: Kernel, subsystem: str, nsid: int) -> str | None:
     """The block device of a namespace, found by its subsystem's NQN: nvme0 need not be nvme0n1's controller.
 

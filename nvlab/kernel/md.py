@@ -49,6 +49,11 @@ class Create(Verb):
     ``stripe_cache`` (stripes), ``assume_clean``.
 
     ``number`` (the node's) is chosen free on the node. The resync is waited for unless ``assume_clean``.
+
+    The journal's device gets no discards while it is one: otherwise ``--stop`` may hang for ever. Measured on 6.1 and 6.12, once
+    in some twenty stops after more than a quarter of the journal was written: ``raid5_quiesce`` waits for stripes, holding
+    ``reconfig_mutex``; they wait for a superblock that ``r5l_write_super_and_discard_space`` asked for and, without that mutex,
+    nobody writes.
     """
 
     name = "md.create"
@@ -57,17 +62,23 @@ class Create(Verb):
 
     def choose(self, kernel: Kernel, args: Args) -> Args:
         taken = kernel.listdir("/sys/block")
-        return {**args, "number": next(n for n in count() if f"md{n}" not in taken)}
+        chosen = {**args, "number": next(n for n in count() if f"md{n}" not in taken)}
+        if args.get("journal"):
+            limit = block.discard_limit(kernel, args["journal"])
+            chosen |= {"discard_limit": limit, "discard_was": kernel.read(limit)}
+        return chosen
 
     def choices(self, args: Args) -> Mapping[str, str]:
-        return {"number": "$(free_number md)"}
+        limit = {"discard_limit": f"$(discard_limit {quote(args['journal'])})"} if args.get("journal") else {}
+        return {"number": "$(free_number md)", **limit}
 
     def outputs(self, args: Args) -> Mapping[str, str]:
         return {"dev": quote(f"/dev/md{args['number']}")}
 
     def make(self, args: Args) -> Sequence[Op]:
         md = f"/sys/block/md{args['number']}/md"
-        ops: list[Op] = [Run(_create_argv(args), deadline=120.0)]
+        ops: list[Op] = [Write(args["discard_limit"], "0")] if args.get("discard_limit") else []
+        ops.append(Run(_create_argv(args), deadline=120.0))
         if not args.get("assume_clean") and int(args["level"]) != 0:
             ops += [
                 Await(
@@ -91,9 +102,9 @@ class Create(Verb):
             return {**block.facts(kernel, name), "marked": " ".join(_parts(args))}
         marked = " ".join(m for m in _parts(args) if _uuid(kernel, "--examine", m) == args["uuid"])
         if not stands:
-            return {"marked": marked} if marked else None
+            return {"marked": marked} if marked or _muted(kernel, args) else None
         bare = {"bare": name} if _is_bare(kernel, name) else {}
-        return {"marked": marked, **bare} if marked or bare else None
+        return {"marked": marked, **bare} if marked or bare or _muted(kernel, args) else None
 
     def settled(self, made: Made) -> bool:
         return "dev" in made
@@ -107,11 +118,19 @@ class Create(Verb):
             ]
         if made["marked"]:
             ops.append(Run(("mdadm", "--zero-superblock", *made["marked"].split())))
+        if args.get("discard_was", "0") != "0":
+            ops.append(Write(args["discard_limit"], args["discard_was"], missing_ok=True))
         return ops
 
 
 def _parts(args: Args) -> list[str]:
     return [*args["members"], *([args["journal"]] if args.get("journal") else [])]
+
+
+def _muted(kernel: Kernel, args: Args) -> bool:
+    """Whether the journal's device, which takes discards, takes none now."""
+    limit = args.get("discard_limit", "")
+    return args.get("discard_was", "0") != "0" and kernel.exists(limit) and kernel.read(limit) == "0"
 
 
 def _create_argv(args: Args) -> tuple[str, ...]:

@@ -14,6 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from xdist.scheduler import LoadScopeScheduling
 
 from nvlab.errors import EnvironmentNotReady, GuestLost
 from nvlab.nodes import kernels, qemu
@@ -32,19 +33,24 @@ def pytest_configure(config):
     config.addinivalue_line("markers", "splat(pattern, reason): a known line of a kernel module that is not ours")
 
 
-@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
 def pytest_collection_modifyitems(items):
     here = Path(__file__).parent
     for item in items:
         if here in item.path.parents:
             item.add_marker(pytest.mark.vm)
-            item.add_marker(pytest.mark.xdist_group(_kernel_of(item)))
 
 
-def _kernel_of(item: pytest.Item) -> str:
-    """Tests of one kernel stay together, as they share a guest (`-n 2 --dist loadgroup`: both kernels side by side)."""
-    call = getattr(item, "callspec", None)
-    return str(call.params.get("kernel", KERNELS[-1]) if call else KERNELS[-1])
+class ByKernel(LoadScopeScheduling):
+    """With ``-n 2`` both kernels are tested side by side, each by one worker, as the tests of a kernel share a guest."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        kernel = re.search(r"\[(\d+\.\d+)[]-]", nodeid)
+        return kernel[1] if kernel else KERNELS[-1]
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    return ByKernel(config, log)
 
 
 class TestGuest:

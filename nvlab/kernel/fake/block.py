@@ -15,11 +15,15 @@ class Disk:
     """One block device, or a partition of ``whole``.
 
     ``marks``: signatures on it by kind ("md", "ext4", "gpt"). ``claims``: who opened it exclusively; dm shares its claim
-    with itself. ``users``: who has it open without a claim (nvmet). ``module``: what an open keeps loaded.
+    with itself. ``users``: who has it open without a claim (nvmet). ``module``: what an open keeps loaded. ``discard``: bytes
+    that it can discard at once.
     """
 
-    def __init__(self, name: str, size: int, module: str, marks: dict[str, str] | None = None) -> None:
+    def __init__(
+        self, name: str, size: int, module: str, marks: dict[str, str] | None = None, *, discard: int = 0
+    ) -> None:
         self.name, self.size, self.module = name, size, module
+        self.discard = self.discard_limit = discard
         self.marks: dict[str, str] = {} if marks is None else marks
         self.claims: set[str] = set()
         self.users: set[str] = set()
@@ -37,6 +41,12 @@ class Disk:
     def claimed(self) -> bool:
         """Whether an exclusive open would fail."""
         return bool(self.claims or (self.whole and self.whole.claims) or any(p.claims for p in self.parts))
+
+    def limit_discard(self, text: str) -> None:
+        """Write queue/discard_max_bytes: never more than the hardware can."""
+        if not text.isdigit():
+            raise refuse(errno.EINVAL)
+        self.discard_limit = min(int(text), self.discard)
 
     def take(self, who: str) -> None:
         """Open exclusively. Raises EBUSY."""
@@ -83,6 +93,10 @@ class Disks:
         disk.sys.put("ro", Attr(lambda: str(int(disk.read_only))))
         disk.sys.put("holders", View(lambda: self._stacked(disk)))
         disk.sys.put("slaves", View(lambda: self._below(disk)))
+        if disk.whole is None:
+            queue = Dir()
+            queue.put("discard_max_bytes", Attr(lambda: str(disk.discard_limit), disk.limit_discard))
+            disk.sys.put("queue", queue)
         for name, node in (extra or {}).items():
             disk.sys.put(name, node)
         self._tree.ensure("/dev", PlainDir).put(disk.name, Device("block", disk.name))

@@ -36,7 +36,7 @@ class Loops:
         self._disks.clear()
 
     def _add(self, name: str) -> Disk:
-        self._disks[name] = self._world.disks.add(Disk(name, 0, "loop"))
+        self._disks[name] = self._world.disks.add(Disk(name, 0, "loop", discard=4294966784))
         return self._disks[name]
 
     def attach(self, path: str) -> str:

@@ -79,7 +79,7 @@ class Nvme:
             "uuid": Attr(uuid),
             "device": Link(f"/sys/class/nvme-subsystem/nvme-subsys{controller.instance}"),
         }
-        controller.disks[nsid] = self._world.disks.add(Disk(name, size, controller.module), extra)
+        controller.disks[nsid] = self._world.disks.add(Disk(name, size, controller.module, discard=2199023255040), extra)
 
     def drop_namespace(self, controller: Controller, nsid: int) -> None:
         self._world.disks.remove(controller.disks.pop(nsid))

@@ -669,6 +669,26 @@ def loops(b: Bench) -> Answer:
     return [missing, unused, detached, there, "still there" if _backing(b, name) else "gone"]
 
 
+@case(["takes discards", "none", "as before", "EINVAL"])
+def discards_are_bounded_and_given_back(b: Bench) -> Answer:
+    b.make(MakeFile("/tmp/contract.img", size=8 << 20), Remove("/tmp/contract.img"))
+    b.make(Run(("losetup", "--find", "/tmp/contract.img")))
+    name = next(n for n in b.kernel.listdir("/sys/block") if _backing(b, n) == "/tmp/contract.img")
+    b.undo += [Await(name, absent=(f"/sys/block/{name}/loop/backing_file",)), Run(("losetup", "--detach", f"/dev/{name}"))]
+    limit = f"/sys/block/{name}/queue/discard_max_bytes"
+    before = b.kernel.read(limit)
+    b.make(Write(limit, "0"))
+    none = b.kernel.read(limit) == "0"
+    b.make(Write(limit, before))
+    after = b.kernel.read(limit)
+    return [
+        "takes discards" if before != "0" else "takes none",
+        "none" if none else "still",
+        "as before" if after == before else after,
+        b.write(limit, "many"),
+    ]
+
+
 def _backing(b: Bench, name: str) -> str:
     path = f"/sys/block/{name}/loop/backing_file"
     return b.kernel.read(path) if b.kernel.exists(path) else ""

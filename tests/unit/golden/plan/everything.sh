@@ -15,6 +15,14 @@ free_number() {
     echo "$number"
 }
 
+# The attribute that bounds discards to the disk $1, or to the disk of the partition $1.
+discard_limit() {
+    local at
+    at=$(readlink -f "/sys/class/block/$(basename "$(readlink -f "$1")")")
+    [ ! -e "$at/partition" ] || at=${at%/*}
+    echo "$at/queue/discard_max_bytes"
+}
+
 # The block device of namespace $2 of the subsystem $1, once it is there.
 nvme_namespace() {
     local disk
@@ -169,6 +177,8 @@ mkdir -p /etc/mdadm/mdadm.conf.d
 
 # raid.md
 MD_NUMBER=$(free_number md)
+MD_DISCARD_LIMIT=$(discard_limit "$LOG_DEV")
+printf %s 0 > "$MD_DISCARD_LIMIT"
 mdadm --create "/dev/md$MD_NUMBER" --run --metadata=1.2 --homehost=nvlab --name=nvlab-everything-md --uuid=752ce995:a66358e3:974b8992:41caf5dc --level=5 --raid-devices=3 --bitmap=none "--write-journal=$LOG_DEV" --assume-clean "$POOL_1_DEV" "$POOL_2_DEV" "$POOL_3_DEV"
 printf %s write-back > "/sys/block/md$MD_NUMBER/md/journal_mode"
 MD_DEV="/dev/md$MD_NUMBER"

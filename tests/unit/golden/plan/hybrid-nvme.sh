@@ -15,6 +15,14 @@ free_number() {
     echo "$number"
 }
 
+# The attribute that bounds discards to the disk $1, or to the disk of the partition $1.
+discard_limit() {
+    local at
+    at=$(readlink -f "/sys/class/block/$(basename "$(readlink -f "$1")")")
+    [ ! -e "$at/partition" ] || at=${at%/*}
+    echo "$at/queue/discard_max_bytes"
+}
+
 # The block device of namespace $2 of the subsystem $1, once it is there.
 nvme_namespace() {
     local disk
@@ -196,6 +204,8 @@ mkdir -p /etc/mdadm/mdadm.conf.d
 
 # raid.md
 MD_NUMBER=$(free_number md)
+MD_DISCARD_LIMIT=$(discard_limit "$LOG_DEV")
+printf %s 0 > "$MD_DISCARD_LIMIT"
 mdadm --create "/dev/md$MD_NUMBER" --run --metadata=1.2 --homehost=nvlab --name=nvlab-hybrid-nvme-md --uuid=d53b4c09:2138563c:b9b5e818:59a732da --level=5 --raid-devices=4 --bitmap=none "--write-journal=$LOG_DEV" --assume-clean "$POOL_1_DEV" "$POOL_2_DEV" "$POOL_3_DEV" "$POOL_4_DEV"
 printf %s 4096 > "/sys/block/md$MD_NUMBER/md/stripe_cache_size"
 printf %s write-back > "/sys/block/md$MD_NUMBER/md/journal_mode"
