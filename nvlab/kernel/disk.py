@@ -10,8 +10,10 @@ from nvlab.kernel import block
 from nvlab.kernel.interface import Kernel
 from nvlab.kernel.ops import MakeDir, MakeFile, Op, Remove, Run, quote
 from nvlab.kernel.verb import Args, Made, Verb
+from nvlab.units import human_size
 
 CLAIMS = "/run/nvlab/claims"
+_BLANK = 1 << 20  # bytes at the start of a blank disk that must read as zeros
 _WIPE = 'choose a blank disk; to destroy what is on this one, write wipe = "its serial or WWN" beside the path'
 
 
@@ -33,6 +35,7 @@ class Claim(Verb):
         else:
             _refuse_if_partitioned(kernel, args["path"], name)
             _refuse_if_signed(kernel, args["path"])
+            _refuse_if_data(kernel, args["path"])
         return {**args, "disk": name}
 
     def choices(self, args: Args) -> Mapping[str, str]:
@@ -79,6 +82,12 @@ def _refuse_if_signed(kernel: Kernel, path: str) -> None:
     if answer.code != 2 or answer.out.strip():  # 2: nothing was recognised (blkid(8))
         found = ", ".join(answer.out.split()) or answer.err.strip() or "something blkid cannot tell apart"
         raise Conflict(f"{path} is not empty: {found}", hint=_WIPE)
+
+
+def _refuse_if_data(kernel: Kernel, path: str) -> None:
+    """Not all that is precious has a signature: a database on the bare disk has none."""
+    if kernel.query(("cmp", "--silent", f"--bytes={_BLANK}", path, "/dev/zero")).code:
+        raise Conflict(f"{path} is not empty: its first {human_size(_BLANK)} are not all zeros", hint=_WIPE)
 
 
 def _refuse_if_other(kernel: Kernel, name: str, wipe: str) -> None:

@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import signal
 import subprocess
 import sys
 import time
@@ -131,6 +132,89 @@ def test_a_module_with_nvmevirts_parameters_stands_in(guest, nvlab, kernel, tmp_
     assert differences(before, listing(guest)) == {}
 
 
+def begin_up(guest, kernel: str, lab: str) -> subprocess.Popen[str]:
+    """`nvlab up` under way, its two outputs in one pipe."""
+    argv = [sys.executable, "-m", "nvlab", "up", str(EVERYTHING), "--name", lab]
+    argv += ["--guest", guest.guest.name, "--kernel", kernel]
+    return subprocess.Popen(argv, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+
+@rapiddisk
+def test_ctrl_c_undoes_what_was_made(guest, nvlab, kernel):
+    before = listing(guest)
+    up = begin_up(guest, kernel, "stopped")
+    assert up.stdout
+    seen = next(line for line in up.stdout if line.startswith("disk "))
+    up.send_signal(signal.SIGINT)
+    said, _ = up.communicate(timeout=120)
+    assert up.returncode == 130 and "Traceback" not in said, seen + said
+    assert json.loads(nvlab("status", "--json").stdout) == []
+    assert differences(before, listing(guest)) == {}
+
+
+REAL_DISK = """
+schema = 1
+[disk.real]
+kind = "path"
+path = "{path}"
+{wipe}
+[workload.verify]
+on = "real"
+fio = {{ rw = "randwrite", bs = "4k", iodepth = 4, runtime = "1s", size = "8M", verify = "crc32c" }}
+"""
+# What may be on a disk: how it comes there, how it goes again, and what nvlab says of it.
+PRECIOUS = {
+    "a file system": ("mkfs.ext4 -q {disk}", "wipefs -aq {disk}", "is not empty"),
+    "a partition table": ("sgdisk --new=1:0:0 {disk}; partx -u {disk} || :", "sgdisk --zap-all {disk}", "has partitions"),
+    "a RAID member": (
+        "mdadm --create /dev/md77 --run --level=1 --force --raid-devices=1 {disk}; mdadm --stop /dev/md77",
+        "mdadm --zero-superblock {disk}",
+        "linux_raid_member",
+    ),
+    "data of its own": ("dd if=/dev/urandom of={disk} bs=4k count=1 seek=9", "blkdiscard -zf {disk}", "not all zeros"),
+    "swap": ("mkswap {disk}; swapon {disk}", "swapoff {disk}; wipefs -aq {disk}", "is in use"),
+    "a mapping": (
+        "echo 0 2048 linear {disk} 0 | dmsetup create over",
+        "dmsetup remove --retry over",
+        "is used by dm-",
+    ),
+}
+
+
+@pytest.mark.parametrize("kernel", ["6.1"], scope="session")
+def test_a_real_disk_is_used_when_it_is_blank_and_refused_when_it_is_not(guest, nvlab, kernel, tmp_path):
+    """SCSI disks of scsi_debug are as real as a guest has them: udev names them, and they have an identity."""
+    before = listing(guest)
+    guest.sh("modprobe -a sd_mod dm-mod raid1; modprobe scsi_debug dev_size_mb=64; udevadm settle")
+    link = guest.sh("ls -d /dev/disk/by-id/scsi-* | head -n 1").strip()
+    disk = guest.sh(f"readlink -f {link}").strip()
+    identity = guest.sh(f"cat /sys/block/{Path(disk).name}/device/wwid").strip()
+
+    def scenario(wipe: str = "") -> Path:
+        path = tmp_path / "real.toml"
+        path.write_text(REAL_DISK.format(path=link, wipe=f'wipe = "{wipe}"' if wipe else ""))
+        return path
+
+    nvlab("up", scenario())
+    nvlab("run", "real")
+    nvlab("down", "real", "--keep")
+    guest.sh(f"blkdiscard -zf {disk}")
+    for what, (put, remove, words) in PRECIOUS.items():
+        guest.sh(f"{put}; udevadm settle".format(disk=disk))
+        content = guest.sh(f"sha256sum {disk}")
+        refused = nvlab("up", scenario(), code=4)
+        assert words in refused.stderr, what
+        assert guest.sh(f"sha256sum {disk}") == content, what
+        guest.sh(f"{remove}; udevadm settle".format(disk=disk))
+    guest.sh(f"mkfs.ext4 -q {disk}")
+    assert "is not the serial or WWN" in nvlab("up", scenario("SOMEBODY-ELSE"), code=4).stderr
+    nvlab("up", scenario(identity))
+    nvlab("down", "real", "--keep")
+    guest.sh("udevadm settle; rmmod scsi_debug; rmmod sd_mod; rmmod raid1 md_mod dm_mod", check=False)
+    after = listing(guest)
+    assert differences(before | {"modules": []}, after | {"modules": []}) == {}
+
+
 def engines(guest) -> list[int]:
     """Pids of the agents in the guest that work for other invocations than ours."""
     script = "for p in $(pgrep -P 1 -f nodes/guest.py); do [ $p = $PPID ] || echo $p; done"
@@ -148,9 +232,7 @@ def test_killing_the_engine_at_any_moment_leaves_nothing_after_down(guest, nvlab
     moments = random.Random(f"20261121 {kernel}")
     hit = 0
     for turn in range(KILLS):
-        argv = [sys.executable, "-m", "nvlab", "up", str(EVERYTHING), "--name", "killed"]
-        argv += ["--guest", guest.guest.name, "--kernel", kernel]
-        up = subprocess.Popen(argv, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        up = begin_up(guest, kernel, "killed")
         moment = moments.uniform(0.2, whole)
         try:
             up.wait(moment)

@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from nvlab.kernel.fake.world import World
 
 
+UNMARKED = "data"  # a mark for what blkid does not recognise
+
+
 def _disk(world: World, program: str, path: str) -> Disk:
     try:
         return world.disks.at(path)
@@ -106,15 +109,26 @@ def mkfs(world: World, argv: Sequence[str]) -> str:
     return ""
 
 
+def cmp(world: World, argv: Sequence[str]) -> str:
+    """Whether the start of a disk is all zeros."""
+    words = read(argv, flags=("--silent",), values=("--bytes",))
+    path, zeros = words.rest
+    assert zeros == "/dev/zero"
+    if _disk(world, "cmp", path).marks:
+        raise Exit(1)
+    return ""
+
+
 def blkid(world: World, argv: Sequence[str]) -> str:
     words = read(argv, flags=("--probe",), values=("--output", "--match-tag"))
     disk = _disk(world, "blkid", words.rest[0])
-    found = next((mark for kind, mark in disk.marks.items() if kind != "gpt"), "")
-    if not disk.marks or (words.values.get("--match-tag") == "UUID" and not found):
+    marks = {kind: mark for kind, mark in disk.marks.items() if kind != UNMARKED}
+    found = next((mark for kind, mark in marks.items() if kind != "gpt"), "")
+    if not marks or (words.values.get("--match-tag") == "UUID" and not found):
         raise Exit(2)
     if words.values["--output"] == "value":
         return f"{found}\n"
-    return "".join(f"TYPE={kind}\nUUID={mark}\n" for kind, mark in disk.marks.items())
+    return "".join(f"TYPE={kind}\nUUID={mark}\n" for kind, mark in marks.items())
 
 
 def wipefs(world: World, argv: Sequence[str]) -> str:

@@ -26,6 +26,7 @@ PROGRAMS: dict[str, Program] = {
     "mkfs.ext4": disktools.mkfs,
     "mkfs.xfs": disktools.mkfs,
     "blkid": disktools.blkid,
+    "cmp": disktools.cmp,
     "wipefs": disktools.wipefs,
     "mount": disktools.mount,
     "umount": disktools.umount,
