@@ -35,7 +35,10 @@ def partition(dev: str, number: int) -> str:
 
 
 def discard_limit(kernel: Kernel, dev: str) -> str:
-    """The attribute that bounds discards to a disk, or to the disk of a partition (Documentation/ABI/stable/sysfs-block)."""
+    """The attribute that bounds discards to a disk, or to a partition's disk (Documentation/ABI/stable/sysfs-block).
+
+    Not for what outlives the lab: once it is 0, 6.12 takes no other value, as the granularity then is 0 too.
+    """
     at = PurePosixPath(kernel.readlink(f"/sys/class/block/{name_of(kernel, dev)}"))
     disk = at.parent if kernel.exists(f"{at}/partition") else at
     return f"{disk}/queue/discard_max_bytes"

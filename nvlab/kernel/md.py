@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from itertools import count
 
+from nvlab.errors import Conflict
 from nvlab.kernel import block
 from nvlab.kernel.interface import CommandFailed, Kernel
 from nvlab.kernel.ops import Await, MakeDir, MakeFile, Op, Remove, RemoveDir, Run, Write, quote
@@ -50,10 +51,10 @@ class Create(Verb):
 
     ``number`` (the node's) is chosen free on the node. The resync is waited for unless ``assume_clean``.
 
-    The journal's device gets no discards while it is one: otherwise ``--stop`` may hang for ever. Measured on 6.1 and 6.12, once
-    in some twenty stops after more than a quarter of the journal was written: ``raid5_quiesce`` waits for stripes, holding
-    ``reconfig_mutex``; they wait for a superblock that ``r5l_write_super_and_discard_space`` asked for and, without that mutex,
-    nobody writes.
+    A journal's device must take no discards, or ``--stop`` may hang for ever. Measured on 6.1 and 6.12, once in some twenty stops
+    after more than a quarter of the journal was written: ``raid5_quiesce`` waits for stripes, holding ``reconfig_mutex``; they
+    wait for a superblock that ``r5l_write_super_and_discard_space`` asked for and, without that mutex, nobody writes. One that
+    goes with the lab is told to take none; a real disk (``journal_stays``) is for its owner to tell.
     """
 
     name = "md.create"
@@ -64,8 +65,12 @@ class Create(Verb):
         taken = kernel.listdir("/sys/block")
         chosen = {**args, "number": next(n for n in count() if f"md{n}" not in taken)}
         if args.get("journal"):
-            limit = block.discard_limit(kernel, args["journal"])
-            chosen |= {"discard_limit": limit, "discard_was": kernel.read(limit)}
+            chosen["discard_limit"] = limit = block.discard_limit(kernel, args["journal"])
+            if args.get("journal_stays") and kernel.read(limit) != "0":
+                raise Conflict(
+                    f"{args['journal']} takes discards: Linux may hang when it stops an array whose journal does",
+                    hint=f"until the next boot it takes none after: echo 0 > {limit}",
+                )
         return chosen
 
     def choices(self, args: Args) -> Mapping[str, str]:
@@ -77,7 +82,8 @@ class Create(Verb):
 
     def make(self, args: Args) -> Sequence[Op]:
         md = f"/sys/block/md{args['number']}/md"
-        ops: list[Op] = [Write(args["discard_limit"], "0")] if args.get("discard_limit") else []
+        mute = args.get("discard_limit") and not args.get("journal_stays")
+        ops: list[Op] = [Write(args["discard_limit"], "0")] if mute else []
         ops.append(Run(_create_argv(args), deadline=120.0))
         if not args.get("assume_clean") and int(args["level"]) != 0:
             ops += [
@@ -102,9 +108,9 @@ class Create(Verb):
             return {**block.facts(kernel, name), "marked": " ".join(_parts(args))}
         marked = " ".join(m for m in _parts(args) if _uuid(kernel, "--examine", m) == args["uuid"])
         if not stands:
-            return {"marked": marked} if marked or _muted(kernel, args) else None
+            return {"marked": marked} if marked else None
         bare = {"bare": name} if _is_bare(kernel, name) else {}
-        return {"marked": marked, **bare} if marked or bare or _muted(kernel, args) else None
+        return {"marked": marked, **bare} if marked or bare else None
 
     def settled(self, made: Made) -> bool:
         return "dev" in made
@@ -118,19 +124,11 @@ class Create(Verb):
             ]
         if made["marked"]:
             ops.append(Run(("mdadm", "--zero-superblock", *made["marked"].split())))
-        if args.get("discard_was", "0") != "0":
-            ops.append(Write(args["discard_limit"], args["discard_was"], missing_ok=True))
         return ops
 
 
 def _parts(args: Args) -> list[str]:
     return [*args["members"], *([args["journal"]] if args.get("journal") else [])]
-
-
-def _muted(kernel: Kernel, args: Args) -> bool:
-    """Whether the journal's device, which takes discards, takes none now."""
-    limit = args.get("discard_limit", "")
-    return args.get("discard_was", "0") != "0" and kernel.exists(limit) and kernel.read(limit) == "0"
 
 
 def _create_argv(args: Args) -> tuple[str, ...]:

@@ -20,26 +20,23 @@ from nvlab.kernel import ops
 from nvlab.kernel.interface import CommandFailed, Completed, Progress
 from nvlab.kernel.kmsg import Kmsg
 from nvlab.kernel.uevents import Uevents
+from nvlab.kernel.waits import Waits, never
 
 _POLL = 0.05  # seconds; not every condition on sysfs and configfs is announced
 _ENV = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C"}
 
 
-def _never() -> bool:
-    return False
-
-
-class RealKernel:
+class RealKernel(Waits):
     """Performs primitives on the running kernel. Needs root."""
 
     def __init__(self) -> None:
         self._kmsg = Kmsg()
 
     def perform(
-        self, op: ops.Op, *, progress: Progress | None = None, should_stop: Callable[[], bool] = _never
+        self, op: ops.Op, *, progress: Progress | None = None, should_stop: Callable[[], bool] = never
     ) -> None:
         if isinstance(op, ops.Await):
-            self._await(op, progress, should_stop)
+            self.wait_for(op, progress, should_stop)
         else:
             self._do(op)
 
@@ -106,48 +103,17 @@ class RealKernel:
 
     @_do.register
     def _(self, op: ops.Unload) -> None:
-        names = list(op.names)
-        what = f"modules {', '.join(names)} to be idle"
-        try:
-            self.until(lambda: self._unload_idle(names), what=what, deadline=op.deadline)
-        except DeadlineExceeded:
-            if not op.leave_used or any(self._is_idle(name) for name in names):
-                raise
+        self.wait_unloaded(op)
 
     @_do.register
     def _(self, op: ops.Unheld) -> None:
-        def free() -> bool:
-            return not os.path.exists(op.path) or self.claimable(op.path)
+        self.wait_unheld(op)
 
-        self.until(free, what=f"{op.path} to be free of whatever uses it", deadline=op.deadline)
-
-    def _unload_idle(self, names: list[str]) -> bool:
-        """Remove what is idle from the kernel and from ``names``; True once all are gone. Taking one away may free another."""
-        count = len(names) + 1
-        while len(names) < count:
-            count = len(names)
-            idle = [name for name in names if self._is_idle(name)]
-            if idle:
-                _spawn(("rmmod", *idle), ops.DEFAULT_DEADLINE)
-            names[:] = [name for name in names if self.exists(f"/sys/module/{name}")]
-        return not names
-
-    def _is_idle(self, name: str) -> bool:
-        try:
-            return self.read(f"/sys/module/{name}/refcnt") == "0"
-        except OSError:  # gone meanwhile
-            return False
-
-    def _await(self, op: ops.Await, progress: Progress | None, should_stop: Callable[[], bool]) -> None:
-        def holds() -> bool:
-            if progress and op.progress:
-                progress(_fraction(self, op.progress))
-            return self._holds(op)
-
-        self.until(holds, what=op.what, deadline=op.deadline, should_stop=should_stop)
+    def unload(self, names: Sequence[str]) -> None:
+        _spawn(("rmmod", *names), ops.DEFAULT_DEADLINE)
 
     def until(
-        self, condition: Callable[[], bool], *, what: str, deadline: float, should_stop: Callable[[], bool] = _never
+        self, condition: Callable[[], bool], *, what: str, deadline: float, should_stop: Callable[[], bool] = never
     ) -> None:
         end = time.monotonic() + deadline
         uevents = Uevents()
@@ -158,16 +124,17 @@ class RealKernel:
                 raise DeadlineExceeded(f"waited {deadline:.0f} s for {what}")
             uevents.wait(_POLL)
 
-    def _holds(self, op: ops.Await) -> bool:
-        return (
-            all(os.path.exists(p) for p in op.exists)
-            and not any(os.path.lexists(p) for p in op.absent)
-            and all(_is_block(p) for p in op.block)
-            and all(os.path.exists(p) and self.read(p) == v for p, v in op.equals.items())
-        )
-
     def exists(self, path: str) -> bool:
         return os.path.exists(path)
+
+    def lexists(self, path: str) -> bool:
+        return os.path.lexists(path)
+
+    def is_block(self, path: str) -> bool:
+        try:
+            return stat.S_ISBLK(os.stat(path).st_mode)
+        except OSError:
+            return False
 
     def read(self, path: str) -> str:
         return Path(path).read_text(errors="replace").rstrip()
@@ -272,19 +239,3 @@ def _watched_write(op: ops.Write) -> None:
     code = os.waitstatus_to_exitcode(reaped[1])
     if code:
         raise OSError(code, os.strerror(code), op.path)
-
-
-def _is_block(path: str) -> bool:
-    try:
-        return stat.S_ISBLK(os.stat(path).st_mode)
-    except OSError:
-        return False
-
-
-def _fraction(kernel: RealKernel, path: str) -> float:
-    """How far MD is, from a file that reads "done / total" or "none"."""
-    try:
-        done, _, total = kernel.read(path).partition(" / ")
-        return int(done) / int(total)
-    except (OSError, ValueError):
-        return 0.0

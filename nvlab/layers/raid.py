@@ -78,6 +78,7 @@ def build(obj: Object, lab: Lab) -> Built:
         "level": spec.level,
         "members": lab.devs(spec.on),
         "journal": lab.devs([spec.journal.on])[0] if spec.journal else "",
+        "journal_stays": spec.journal is not None and _is_real(lab, spec.journal.on),
         "mode": spec.journal.mode if spec.journal else "",
         "chunk": spec.chunk >> 10 if spec.chunk else 0,  # KiB
         "stripe_cache": spec.stripe_cache or 0,
@@ -91,6 +92,11 @@ def build(obj: Object, lab: Lab) -> Built:
     journal = f", journal {spec.journal.on}, {spec.journal.mode}" if spec.journal else ""
     layer = Layer(obj.path, f"{{{obj.name}.dev}}  RAID {spec.level}{journal}")
     return Built(steps, layer, {PERSONALITY.get(spec.level, "raid456"): {}})
+
+
+def _is_real(lab: Lab, ref: str) -> bool:
+    """Whether a reference is to a disk that was there before the lab and outlives it."""
+    return getattr(lab.objects[ref.partition(".")[0]].spec, "path", None) is not None
 
 
 def _md_uuid(text: str) -> str:

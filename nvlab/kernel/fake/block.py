@@ -43,10 +43,10 @@ class Disk:
         return bool(self.claims or (self.whole and self.whole.claims) or any(p.claims for p in self.parts))
 
     def limit_discard(self, text: str) -> None:
-        """Write queue/discard_max_bytes: never more than the hardware can."""
-        if not text.isdigit():
+        """Write queue/discard_max_bytes. What Linux makes of other values differs from version to version."""
+        if text != "0":
             raise refuse(errno.EINVAL)
-        self.discard_limit = min(int(text), self.discard)
+        self.discard_limit = 0
 
     def take(self, who: str) -> None:
         """Open exclusively. Raises EBUSY."""

@@ -18,6 +18,7 @@ from nvlab.kernel.fake import programs
 from nvlab.kernel.fake.tree import Attr, Device, Dir, File, refuse
 from nvlab.kernel.fake.world import World
 from nvlab.kernel.interface import CommandFailed, Completed, Progress
+from nvlab.kernel.waits import Waits, never
 
 
 class Crash(BaseException):
@@ -53,11 +54,7 @@ class Fuse:
             raise self._act(str(point))
 
 
-def _never() -> bool:
-    return False
-
-
-class FakeKernel:
+class FakeKernel(Waits):
     """A kernel that answers in microseconds and forgets nothing."""
 
     def __init__(self, world: World, fuse: Fuse | None = None) -> None:
@@ -67,13 +64,13 @@ class FakeKernel:
         self._seen = len(world.log)
 
     def perform(
-        self, op: ops.Op, *, progress: Progress | None = None, should_stop: Callable[[], bool] = _never
+        self, op: ops.Op, *, progress: Progress | None = None, should_stop: Callable[[], bool] = never
     ) -> None:
         self.fuse.tick(Point("before", op))
         self.performed.append(op)
         self.world.tick = self.fuse.tick
         if isinstance(op, ops.Await):
-            self._await(op, progress, should_stop)
+            self.wait_for(op, progress, should_stop)
         else:
             self._do(op)
         self.fuse.tick(Point("after", op))
@@ -157,28 +154,16 @@ class FakeKernel:
 
     @_do.register
     def _(self, op: ops.Unload) -> None:
-        names = list(op.names)
-        what = f"modules {', '.join(names)} to be idle"
-        try:
-            self.until(lambda: self._unload_idle(names), what=what, deadline=op.deadline)
-        except DeadlineExceeded:
-            if not op.leave_used:
-                raise
+        self.wait_unloaded(op)
 
     @_do.register
     def _(self, op: ops.Unheld) -> None:
-        def free() -> bool:
-            return not self.exists(op.path) or self.claimable(op.path)
+        self.wait_unheld(op)
 
-        self.until(free, what=f"{op.path} to be free of whatever uses it", deadline=op.deadline)
-
-    def _unload_idle(self, names: list[str]) -> bool:
-        for _ in list(names):  # taking one away may free another
-            for name in [n for n in names if not self.world.modules.busy(n)]:
-                programs.run(self.world, ("rmmod", name))
-                names.remove(name)
-                self.fuse.tick(f"during rmmod: {name} is out")
-        return not names
+    def unload(self, names: Sequence[str]) -> None:
+        for name in names:
+            programs.run(self.world, ("rmmod", name))
+            self.fuse.tick(f"during rmmod: {name} is out")
 
     def _place(self, path: str) -> tuple[Dir, str]:
         """The directory where ``path`` is to be made. Raises EEXIST."""
@@ -187,16 +172,8 @@ class FakeKernel:
             raise refuse(errno.EEXIST, path)
         return parent, name
 
-    def _await(self, op: ops.Await, progress: Progress | None, should_stop: Callable[[], bool]) -> None:
-        def holds() -> bool:
-            if progress and op.progress:
-                progress(0.5)
-            return self._holds(op)
-
-        self.until(holds, what=op.what, deadline=op.deadline, should_stop=should_stop)
-
     def until(
-        self, condition: Callable[[], bool], *, what: str, deadline: float, should_stop: Callable[[], bool] = _never
+        self, condition: Callable[[], bool], *, what: str, deadline: float, should_stop: Callable[[], bool] = never
     ) -> None:
         while not condition():
             if should_stop():
@@ -204,15 +181,10 @@ class FakeKernel:
             if not self.world.advance():
                 raise DeadlineExceeded(f"waited {deadline:.0f} s for {what}")
 
-    def _holds(self, op: ops.Await) -> bool:
-        return (
-            all(self.exists(p) for p in op.exists)
-            and not any(self.world.tree.lexists(p) for p in op.absent)
-            and all(self._is_block(p) for p in op.block)
-            and all(self.exists(p) and self.read(p) == v for p, v in op.equals.items())
-        )
+    def lexists(self, path: str) -> bool:
+        return self.world.tree.lexists(path)
 
-    def _is_block(self, path: str) -> bool:
+    def is_block(self, path: str) -> bool:
         node = self.world.tree.find(path)
         return isinstance(node, Device) and node.kind == "block"
 

@@ -75,7 +75,8 @@ class NullBlk:
     def _power(self, name: str, values: dict[str, str], text: str) -> None:
         on = _boolean(text)
         if on and name not in self._powered:
-            disk = Disk(name, int(values["size"]) << 20, "null_blk")
+            discard = 4294966784 * int(values["discard"])
+            disk = Disk(name, int(values["size"]) << 20, "null_blk", discard=discard)
             self._powered[name] = self._world.disks.add(disk)
         elif not on and name in self._powered:
             self._world.disks.remove(self._powered.pop(name))

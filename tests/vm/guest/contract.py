@@ -17,6 +17,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from nvlab.errors import DeadlineExceeded
+from nvlab.kernel import block
 from nvlab.kernel.interface import CommandFailed, Kernel
 from nvlab.kernel.ops import Await, Link, MakeDir, MakeFile, Op, Remove, RemoveDir, Run, Transact, Unheld, Unload, Write
 
@@ -67,11 +68,11 @@ class Bench:
 
     # -- things that cases stand on ------------------------------------------------------------------------
 
-    def disk(self, name: str, mib: int = 64) -> str:
+    def disk(self, name: str, mib: int = 64, discard: int = 0) -> str:
         """A memory-backed null_blk; its node."""
         base = f"{NULLB}/{name}"
         self.make(MakeDir(base), RemoveDir(base))
-        for key, value in {"size": mib, "memory_backed": 1}.items():
+        for key, value in {"size": mib, "memory_backed": 1, "discard": discard}.items():
             self.make(Write(f"{base}/{key}", str(value)))
         self.make(Write(f"{base}/power", "1"), Await(name, absent=(f"/sys/block/{name}",)), Write(f"{base}/power", "0"))
         return f"/dev/{name}"
@@ -275,6 +276,15 @@ def what_is_held_is_not_free(b: Bench) -> Answer:
     held = b.try_(Unheld(disk, deadline=0.2))
     b.make(b.undo.pop())
     return [held, b.try_(Unheld(disk)), b.try_(Unheld("/dev/none"))]
+
+
+@case(["takes discards", "takes none", "EINVAL"])
+def a_disk_can_be_told_to_take_no_discards(b: Bench) -> Answer:
+    b.disk("d0", discard=1)
+    limit = block.discard_limit(b.kernel, "/dev/d0")
+    before = "takes none" if b.kernel.read(limit) == "0" else "takes discards"
+    b.make(Write(limit, "0"))
+    return [before, "takes none" if b.kernel.read(limit) == "0" else "takes discards", b.write(limit, "many")]
 
 
 # -- modules ---------------------------------------------------------------------------------------------------
@@ -667,26 +677,6 @@ def loops(b: Bench) -> Answer:
     b.make(b.undo.pop())
     b.kernel.perform(Await(name, absent=(f"/sys/block/{name}/loop/backing_file",)))
     return [missing, unused, detached, there, "still there" if _backing(b, name) else "gone"]
-
-
-@case(["takes discards", "none", "as before", "EINVAL"])
-def discards_are_bounded_and_given_back(b: Bench) -> Answer:
-    b.make(MakeFile("/tmp/contract.img", size=8 << 20), Remove("/tmp/contract.img"))
-    b.make(Run(("losetup", "--find", "/tmp/contract.img")))
-    name = next(n for n in b.kernel.listdir("/sys/block") if _backing(b, n) == "/tmp/contract.img")
-    b.undo += [Await(name, absent=(f"/sys/block/{name}/loop/backing_file",)), Run(("losetup", "--detach", f"/dev/{name}"))]
-    limit = f"/sys/block/{name}/queue/discard_max_bytes"
-    before = b.kernel.read(limit)
-    b.make(Write(limit, "0"))
-    none = b.kernel.read(limit) == "0"
-    b.make(Write(limit, before))
-    after = b.kernel.read(limit)
-    return [
-        "takes discards" if before != "0" else "takes none",
-        "none" if none else "still",
-        "as before" if after == before else after,
-        b.write(limit, "many"),
-    ]
 
 
 def _backing(b: Bench, name: str) -> str:
