@@ -53,7 +53,7 @@ lint: venv $(CHECKPATCH) ## style and static checks, of Python and C
 
 bench: setup ## speed of this commit, kept in runs/bench
 	@mkdir -p runs/bench
-	@for program in bench/core_speed.py bench/device.py; do \
+	@for program in bench/core_speed.py bench/lab.py bench/device.py; do \
 		echo "== $$program at $(COMMIT), $$(date -u +%FT%TZ)"; $(BIN)/python "$$program"; \
 	done 2>&1 | tee runs/bench/$(COMMIT).txt
 
