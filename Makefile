@@ -51,15 +51,20 @@ lint: venv $(CHECKPATCH) ## style and static checks, of Python and C
 	@perl $(CHECKPATCH) --no-tree --strict --quiet --ignore LINUX_VERSION_CODE,CONSTANT_COMPARISON --file $(C_SOURCES)
 	@$(MAKE) sparse
 
-bench: setup ## speed of this commit, kept in runs/bench
-	@mkdir -p runs/bench
+bench: setup ## speed of this commit, kept in results/
+	@mkdir -p results
 	@for program in bench/core_speed.py bench/lab.py bench/device.py; do \
 		echo "== $$program at $(COMMIT), $$(date -u +%FT%TZ)"; $(BIN)/python "$$program"; \
-	done 2>&1 | tee runs/bench/$(COMMIT).txt
+	done 2>&1 | tee results/bench-$(COMMIT).txt
 
-soak: setup ## the tests with their long counts (hours), kept in runs/soak
-	@mkdir -p runs/soak
-	@{ echo "== soak at $(COMMIT), $$(date -u +%FT%TZ)"; NVLAB_SOAK=1 $(PYTEST) tests -m ''; } 2>&1 | tee runs/soak/$(COMMIT).txt
+soak: setup ## the tests with their long counts (hours), kept in results/; ONLY="-k killing" for some of them
+	@mkdir -p results
+	@{ \
+		echo "== soak at $(COMMIT), $$(date -u +%FT%TZ) $(ONLY)"; \
+		export NVLAB_SOAK=1; \
+		$(PYTEST) tests/unit/test_sim.py tests/core -v --durations=10 $(ONLY) || [ $$? = 5 ]; \
+		$(PYTEST) tests/vm -m vm -n 2 -v --tb=short --durations=10 $(ONLY); \
+	} 2>&1 | tee results/soak-$(COMMIT).txt
 
 man: $(BUILD)/nvlab.1 ## the manual page nvlab(1), out of docs/nvlab.md
 	@echo "man $<"
