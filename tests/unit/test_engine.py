@@ -177,7 +177,7 @@ with engine.lab_lock("lab"):
 def test_a_program_ends_its_work_although_nvlab_was_killed_and_the_next_nvlab_waits_for_it(tmp_path):
     with subprocess.Popen([sys.executable, "-c", VICTIM, tmp_path], stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout and process.stdout.readline() == "at work\n"
-        RealKernel().perform(Await("the program", exists=(f"{tmp_path}/begun",), deadline=10))
+        RealKernel().perform(Await("the program", exists=(f"{tmp_path}/begun",), deadline=60))
         process.send_signal(signal.SIGKILL)
     assert not Path(tmp_path, "proof").exists()
     with Engine(RealKernel(), tmp_path).lab_lock("lab"):

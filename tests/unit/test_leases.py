@@ -122,13 +122,13 @@ def test_a_living_holder_is_a_conflict(holder):
 
 def test_a_queue_waits_for_a_living_holder(holder):
     with lock.locked(holder[2], "what labs share", queue=True):
-        assert holder[0].wait(5) == 0
+        assert holder[0].wait(30) == 0
 
 
 def test_after_a_kill_its_program_is_waited_for(holder):
     process, child, path = holder
     process.send_signal(signal.SIGKILL)
-    process.wait(5)
+    process.wait(30)
     os.kill(child, 0)  # it goes on
     start = time.monotonic()
     with lock.locked(path, "lab 'x'", queue=False):
