@@ -85,12 +85,13 @@ def run(*argv: str, deadline: float = 60, **kw: Any) -> subprocess.CompletedProc
 
 def wait_for(what: str, ready: Callable[[], Any], deadline: float = 20) -> Any:
     """Poll until something is true; a failed check and None if it does not become so."""
-    end = time.monotonic() + deadline
+    end, nap = time.monotonic() + deadline, 0.0002
     while time.monotonic() < end:
         got = ready()
         if got:
             return got
-        time.sleep(0.02)
+        time.sleep(nap)
+        nap = min(2 * nap, 0.02)
     check(f"wait for {what}", False, seconds=deadline)
     return None
 
