@@ -184,7 +184,9 @@ def disk(device: Path = FIRST, deadline: float = 20) -> Path:
         for path in ctrl.glob("nvme*n1") if ctrl else ():
             node = Path("/dev") / path.name
             if node.exists() and int(read(path / "size")):
-                return node
+                with contextlib.suppress(OSError):  # its node comes a moment before it lives
+                    os.close(os.open(node, os.O_RDONLY))
+                    return node
         return None
 
     return wait_for(f"the disk of {device.name}", found, deadline)
