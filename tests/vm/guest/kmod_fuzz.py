@@ -41,7 +41,7 @@ MIB = 1 << 20
 BLOCK = 512
 KEPT = 32 * MIB  # from the start of the disk: no command changes it
 SCRATCH = 64 * MIB  # from here on everything may change
-BUFFER = 256 << 10
+BUFFER = 128 << 10
 DELETE_SQ, CREATE_SQ, GET_LOG, DELETE_CQ, CREATE_CQ, IDENTIFY, ABORT, SET, GET, AER = 0, 1, 2, 4, 5, 6, 8, 9, 10, 12
 NS_MANAGE, NS_ATTACH, FORMAT, SANITIZE = 0x0D, 0x15, 0x80, 0x84
 QUEUES = (DELETE_SQ, CREATE_SQ, DELETE_CQ, CREATE_CQ)
@@ -124,7 +124,7 @@ class Fuzz:
         return opcode, cdws, blocks * BLOCK
 
     def ranges(self) -> bytes:
-        """256 ranges for Dataset Management; also what is written as data."""
+        """256 ranges for Dataset Management."""
         return b"".join(
             struct.pack("<IIQ", self.word(), self.random.choice((0, 1, 8, 4096, self.word())), self.slba())
             for _ in range(256))
@@ -179,7 +179,8 @@ def by_driver(fuzz: Fuzz, count: int) -> None:
             status, _ = passthru(ctrl, opcode=opcode, nsid=nsid, data=buffer, **cdws)
         else:
             opcode, cdws, length = fuzz.io(BUFFER)
-            buffer[:PAGE] = fuzz.ranges()
+            if opcode == DSM:
+                buffer[:PAGE] = fuzz.ranges()
             data = None if opcode == FLUSH or fuzz.random.random() < 0.05 else buffer
             fuzz.note(f"io {opcode:#x} {cdws} data {data is not None} {length}")
             status, _ = passthru(ns, True, opcode=opcode, nsid=1, data=data, **cdws)
