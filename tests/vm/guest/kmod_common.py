@@ -104,13 +104,17 @@ def prepare() -> None:
         run("mount", "-t", "configfs", "none", "/sys/kernel/config")
 
 
+def insert(fd: int, text: str = "") -> int:
+    """Load the module in an open file. Returns 0 or the errno."""
+    finit_module = 313  # x86-64
+    return ctypes.get_errno() if _libc.syscall(finit_module, fd, text.encode(), 0) else 0
+
+
 def load(module: Path, **params: str) -> int:
     """Load the module. Returns 0 or the errno."""
-    text = " ".join(f"{k}={v}" for k, v in params.items())
     fd = os.open(module, os.O_RDONLY | os.O_CLOEXEC)
     try:
-        finit_module = 313  # x86-64
-        return ctypes.get_errno() if _libc.syscall(finit_module, fd, text.encode(), 0) else 0
+        return insert(fd, " ".join(f"{k}={v}" for k, v in params.items()))
     finally:
         os.close(fd)
 

@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
-from kmod_common import CONFIGFS, check, disk, equal, load, main, parser, run, size, unload, write
+from kmod_common import CONFIGFS, check, disk, equal, insert, load, main, parser, run, size, unload, write
 
 DEBUGFS = Path("/sys/kernel/debug")
 NAME = "a-name-that-must-be-allocated"
@@ -70,7 +70,8 @@ def loading(args: argparse.Namespace) -> None:
     def undo() -> bool:
         return not Path("/sys/module/nvlab").exists() or unload() == 0
 
-    each("load", lambda: load(args.module), undo, {0, errno.ENOMEM}, args.step)
+    with args.module.open("rb") as file:
+        each("load", lambda: insert(file.fileno()), undo, {0, errno.ENOMEM}, args.step)
 
 
 def making() -> None:
