@@ -19,6 +19,7 @@ KMOD_SOURCES := $(wildcard kmod/Kbuild kmod/*.[ch] kmod/core/*.[ch])
 RELEASES := $(patsubst /lib/modules/%/build,%,$(wildcard /lib/modules/*/build))
 MODULES := $(RELEASES:%=$(BUILD)/%/nvlab.ko)
 CHECKPATCH := $(BUILD)/checkpatch/checkpatch.pl
+SANITIZER := $(BUILD)/sanitize/linux/arch/x86/boot/bzImage
 C_SOURCES = $(shell git ls-files '*.c' '*.h')
 
 help: ## list these
@@ -35,7 +36,7 @@ demo: setup ## the hybrid NVMe drive, from nothing to a report
 test: setup ## everything that can be tested here, real kernels in a VM included (up to 40 min)
 	@$(MAKE) quick
 	@echo "== tests in guests, both kernels side by side"
-	@$(PYTEST) tests/vm -m vm -n 2 --tb=short --durations=20
+	@$(PYTEST) tests/vm -m "vm and not sanitize" -n 2 --tb=short --durations=20
 
 quick: venv ## what needs neither root nor a VM (up to 1 min)
 	@echo "== style, types, tests without a kernel"
@@ -50,6 +51,9 @@ lint: venv $(CHECKPATCH) ## style and static checks, of Python and C
 	@# a module built out of tree must ask for the kernel's version
 	@perl $(CHECKPATCH) --no-tree --strict --quiet --ignore LINUX_VERSION_CODE,CONSTANT_COMPARISON --file $(C_SOURCES)
 	@$(MAKE) sparse
+
+sanitize: setup $(SANITIZER) ## nvlab.ko under KASAN, lockdep, kmemleak and UBSAN, fuzzed and starved of memory (up to 25 min)
+	@$(PYTEST) tests/vm/test_sanitize.py -m sanitize --tb=short --durations=0
 
 bench: setup ## speed of this commit, kept in results/
 	@mkdir -p results
@@ -104,6 +108,10 @@ $(BUILD)/%/nvlab.ko: $(KMOD_SOURCES) | $(VENV)
 	@echo "== nvlab.ko for Linux $*"
 	@$(NVLAB) kmod build --kernel $* --into $(@D)
 
+$(SANITIZER): setup/sanitize.sh setup/sanitize.config
+	@setup/packages.sh setup/packages-sanitize.txt
+	@setup/sanitize.sh $(BUILD)/sanitize/linux
+
 $(BUILD)/nvlab.1: docs/nvlab.md
 	@setup/packages.sh setup/packages-man.txt
 	@mkdir -p $(@D)
@@ -126,4 +134,4 @@ sparse:
 		done; \
 	fi
 
-.PHONY: help demo test quick lint bench soak man setup system clean venv modules sparse
+.PHONY: help demo test quick lint sanitize bench soak man setup system clean venv modules sparse

@@ -280,7 +280,13 @@ static struct config_group *nvl_make_device(struct config_group *group, const ch
 	device = nvl_device_alloc(name);
 	if (!device)
 		return ERR_PTR(-ENOMEM);
-	config_group_init_type_name(&device->group, name, &nvl_device_type);
+	/* a long name is allocated; config_group_init_type_name() would not tell */
+	if (config_item_set_name(&device->group.cg_item, "%s", name)) {
+		nvl_device_free(device);
+		return ERR_PTR(-ENOMEM);
+	}
+	device->group.cg_item.ci_type = &nvl_device_type;
+	config_group_init(&device->group);
 	return &device->group;
 }
 

@@ -63,8 +63,11 @@ static void nvl_gather(const struct nvl_segment *segments, void *to, u32 bytes)
 	u32 part;
 
 	for (; bytes; bytes -= part, to += part) {
+		const u8 *from;
+
 		part = bytes;
-		memcpy(to, nvl_cursor_take(&at, &part), part);
+		from = nvl_cursor_take(&at, &part);
+		memcpy(to, from, part);
 	}
 }
 
@@ -137,11 +140,13 @@ static void nvl_copy_write(struct nvl_io *io)
 	u32 part;
 
 	for (; left; left -= part, offset += part) {
+		const u8 *from;
 		u8 *to;
 
 		part = left;
 		to = nvl_region_at(ctrl, offset, &part);
-		memcpy(to, nvl_cursor_take(&at, &part), part);
+		from = nvl_cursor_take(&at, &part);
+		memcpy(to, from, part);
 	}
 }
 

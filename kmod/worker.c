@@ -148,8 +148,10 @@ void nvl_worker_forget(struct nvl_worker *w, struct nvl_sq *sq)
 		struct nvl_cmd *cmd = rb_entry(node, struct nvl_cmd, node);
 
 		next = rb_next(node);
-		if (cmd->sq == sq)
-			nvl_cmd_release(w, cmd);
+		if (cmd->sq != sq)
+			continue;
+		nvl_cmd_release(w, cmd);
+		sq->cq->promised--;
 	}
 }
 

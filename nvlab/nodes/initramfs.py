@@ -12,6 +12,7 @@ import os
 import stat
 import subprocess
 import sys
+import sysconfig
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -67,9 +68,13 @@ print(json.dumps(sorted({os.path.realpath(f) for f in files if f and os.path.isf
 
 
 def init_script(hostname: str, command: list[str], modules: Path | None) -> str:
-    """The guest's /init. ``modules``: the directory a build tree's modules are in."""
+    """The guest's /init. ``modules``: the directory a build tree's modules are in.
+
+    A link, not a mount, as the modules in it are relative links into the tree; in a directory of its own, as a kernel of the
+    same release may be installed.
+    """
     link = (
-        f'm=lib/modules/$(cat /proc/sys/kernel/osrelease); mkdir -p $m; mount -o bind "./{modules}" $m'
+        f'mkdir /trees; ln -s "{modules}" /trees/$(cat /proc/sys/kernel/osrelease); mount -o bind /trees lib/modules'
         if modules
         else ""
     )
@@ -123,8 +128,19 @@ def base(image: Image, cache: Path) -> Path:
 
 
 def _save(image: Image, target: Path) -> None:
-    argv = [*runner(image), "--overlay-rwdir", "/", "--disable-kvm", "--dry-run", "--save-initramfs", str(target)]
-    done = subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=_LIMIT, check=False)
+    argv = [*runner(image), "--overlay-rwdir", "/", "--disable-kvm", "--dry-run", "--force-initramfs"]
+    argv += ["--save-initramfs", str(target)]
+    # for a build tree it runs another program of its own, which it looks for in PATH
+    path = f"{sysconfig.get_path('scripts')}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
+    done = subprocess.run(
+        argv,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=_LIMIT,
+        check=False,
+        env=os.environ | {"PATH": path},
+    )
     if not target.exists():
         raise EnvironmentNotReady(
             f"virtme-ng cannot prepare kernel {image.release}: {done.stderr.strip()}",

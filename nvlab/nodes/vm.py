@@ -30,6 +30,7 @@ from nvlab.nodes.session import CONNECT, Session
 from nvlab.nodes.state import Process, find_processes, read_json, start_time, state_dir, write_json
 
 BOOT = 90.0  # seconds until the agent answers; about 8 under TCG on an idle host
+_BOOT_TREE = 400.0  # a kernel that somebody built may check itself at every step, and be some ten times as slow
 _LISTEN = 20.0
 _STOP = 5.0
 _POLL = 0.02
@@ -232,7 +233,7 @@ class Guest:
         mark = f"nvlab-{self.name}-{os.urandom(4).hex()}"
         record: dict[str, Any] = {
             "mark": mark,
-            "spec": spec.to_json(),
+            "spec": spec.to_json() | {"kernel": str(image.tree or image.path)},  # for who works in another directory
             "kernel": image.release,
             "image": str(image.path),
         }
@@ -245,7 +246,7 @@ class Guest:
         try:
             self._start(argv, record)
             self._await_ready(started + timeout)
-            self.connect().close()
+            self.connect(max(CONNECT, started + timeout - time.monotonic())).close()
         except BaseException:
             self.stop()
             raise
@@ -312,7 +313,7 @@ def _seed() -> list[Path]:
 def ensure(
     spec: GuestSpec,
     name: str = "default",
-    timeout: float = BOOT,
+    timeout: float | None = None,
     progress: Progress = _silent,
     claim: str | None = None,
 ) -> Guest:
@@ -323,6 +324,7 @@ def ensure(
     Raises Conflict when it must be restarted but labs live in it; EnvironmentNotReady; GuestLost when it does not come up.
     """
     guest, image = Guest(name), kernels.find(spec.kernel)
+    timeout = timeout or (_BOOT_TREE if image.tree else BOOT)
     with guest.locked(timeout):
         if not guest.serves(spec, image):
             guest.stop()

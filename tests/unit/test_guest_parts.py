@@ -144,7 +144,7 @@ def test_the_archive_is_one_that_cpio_reads(tmp_path):
 def test_init_is_a_script_that_a_shell_accepts():
     script = initramfs.init_script("lab", ["/usr/bin/python3", "-I", "guest.py"], Path("/build/modules"))
     subprocess.run(["sh", "-n"], input=script, text=True, check=True)
-    assert 'mount -o bind "./' in script and "exec $b chroot . /usr/bin/python3 -I guest.py" in script
+    assert 'ln -s "/build/modules" /trees/' in script and "exec $b chroot . /usr/bin/python3 -I guest.py" in script
 
 
 def test_the_seed_is_what_an_agent_imports_and_is_found_anew_when_that_changes(tmp_path):

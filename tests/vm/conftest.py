@@ -154,7 +154,7 @@ def kernel(request) -> str:
 @pytest.fixture
 def guest(request, boot, spec, kernel) -> Iterator[TestGuest]:
     """The guest of this kernel; the test fails if its kernel complains."""
-    name = f"k{kernel}{'-intremap' if spec.intremap else ''}".replace(".", "-")
+    name = f"k{Path(kernel).name}{'-intremap' if spec.intremap else ''}".replace(".", "-")
     guest = TestGuest(boot(replace(spec, kernel=kernel), name))
     guest.begin()
     yield guest

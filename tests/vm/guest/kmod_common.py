@@ -85,12 +85,13 @@ def run(*argv: str, deadline: float = 60, **kw: Any) -> subprocess.CompletedProc
 
 def wait_for(what: str, ready: Callable[[], Any], deadline: float = 20) -> Any:
     """Poll until something is true; a failed check and None if it does not become so."""
-    end = time.monotonic() + deadline
+    end, nap = time.monotonic() + deadline, 0.0002
     while time.monotonic() < end:
         got = ready()
         if got:
             return got
-        time.sleep(0.02)
+        time.sleep(nap)
+        nap = min(2 * nap, 0.02)
     check(f"wait for {what}", False, seconds=deadline)
     return None
 
@@ -103,13 +104,17 @@ def prepare() -> None:
         run("mount", "-t", "configfs", "none", "/sys/kernel/config")
 
 
+def insert(fd: int, text: str = "") -> int:
+    """Load the module in an open file. Returns 0 or the errno."""
+    finit_module = 313  # x86-64
+    return ctypes.get_errno() if _libc.syscall(finit_module, fd, text.encode(), 0) else 0
+
+
 def load(module: Path, **params: str) -> int:
     """Load the module. Returns 0 or the errno."""
-    text = " ".join(f"{k}={v}" for k, v in params.items())
     fd = os.open(module, os.O_RDONLY | os.O_CLOEXEC)
     try:
-        finit_module = 313  # x86-64
-        return ctypes.get_errno() if _libc.syscall(finit_module, fd, text.encode(), 0) else 0
+        return insert(fd, " ".join(f"{k}={v}" for k, v in params.items()))
     finally:
         os.close(fd)
 
@@ -183,7 +188,9 @@ def disk(device: Path = FIRST, deadline: float = 20) -> Path:
         for path in ctrl.glob("nvme*n1") if ctrl else ():
             node = Path("/dev") / path.name
             if node.exists() and int(read(path / "size")):
-                return node
+                with contextlib.suppress(OSError):  # its node comes a moment before it lives
+                    os.close(os.open(node, os.O_RDONLY))
+                    return node
         return None
 
     return wait_for(f"the disk of {device.name}", found, deadline)

@@ -16,7 +16,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from kmod_common import check, disk, equal, load_first, main, parser, pci, unload, wait_for, write
+from kmod_common import FIRST, check, disk, equal, load_first, main, parser, pci, stats, unload, wait_for, write
 
 PAGE, HUGE = 4096, 2 << 20
 CAP, VS, CC, CSTS, AQA, ASQ, ACQ, BELLS, STRIDE = 0, 8, 0x14, 0x1C, 0x24, 0x28, 0x30, 0x1000, 64
@@ -297,6 +297,20 @@ def io_fields(bare: Bare, io: Queue) -> None:
     equal("deallocate, PRP beyond memory", io.status(9, nsid=1, prp1=1 << 46, cdw11=4), TRANSFER)
 
 
+def forgotten(bare: Bare, q: Queue, io: Queue) -> None:
+    """Commands deleted with their queue: the completion queue has its room back."""
+    page, before = bare.mem.phys + bare.mem.take(), stats()["reads"]
+    equal("a slow medium", write(FIRST / "read_delay", 4_000_000_000), 0)
+    for _ in range(15):
+        io.submit(2, nsid=1, prp1=page, **lba(BLOCKS_PER_PAGE, 1))  # not of the unit that comes next
+    wait_for("all were fetched", lambda: stats()["reads"] == before + 15)
+    equal("delete SQ under commands", q.status(0, cdw10=1), 0)
+    equal("a fast medium", write(FIRST / "read_delay", 0), 0)
+    io.tail = 0
+    equal("create SQ again", q.status(1, prp1=bare.mem.phys + io.sq, cdw10=15 << 16 | 1, cdw11=1 << 16 | 1), 0)
+    equal("it works", [io.status(0, nsid=1) for _ in range(20)], [0] * 20)
+
+
 def quiet(bare: Bare, q: Queue, io: Queue) -> None:
     """Bus Master off, queue deleted, controller reset: host memory stays as it is."""
     page = bare.mem.phys + bare.mem.take()
@@ -331,6 +345,7 @@ def body(args: argparse.Namespace) -> None:
     io = io_queue(bare, q)
     io_prps(bare, io)
     io_fields(bare, io)
+    forgotten(bare, q, io)
     quiet(bare, q, io)
     bare.close()
     equal("the driver has it again", len(disk().open("rb").read(PAGE)), PAGE)

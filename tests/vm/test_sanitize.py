@@ -1,0 +1,103 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""nvlab.ko on a kernel that watches it: KASAN, lockdep, kmemleak, UBSAN, and allocations that fail on demand (make sanitize)."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from nvlab.host import kmod
+from nvlab.nodes.qemu import GuestSpec
+from nvlab.units import GIB, MIB
+
+pytestmark = pytest.mark.sanitize
+
+GUEST = Path(__file__).parent / "guest"
+ROOT = GUEST.parents[2]
+TREE = ROOT / ".build/sanitize/linux"
+SOAK = bool(os.environ.get("NVLAB_SOAK"))
+KMEMLEAK = "/sys/kernel/debug/kmemleak"
+
+
+@pytest.fixture(scope="session")
+def kernel() -> str:
+    if not (TREE / "arch/x86/boot/bzImage").exists():
+        pytest.skip("no kernel with sanitizers is built: make sanitize")
+    return str(TREE)
+
+
+@pytest.fixture(scope="session")
+def spec() -> GuestSpec:
+    # after its first report KASAN is silent, unless told otherwise
+    return GuestSpec(cpus=4, memory=3 * GIB, reserved=((5 * GIB, 513 * MIB),), append="kasan_multi_shot")
+
+
+@pytest.fixture
+def module(kernel, tmp_path_factory) -> Path:
+    return kmod.ensure(ROOT / "kmod", kernel, tmp_path_factory.getbasetemp() / "kmod")
+
+
+def passes(guest, program: str, *args: object, timeout: float = 600) -> None:
+    """Run one program; every line it prints is a check."""
+    done = guest.run("python3", "-B", GUEST / program, *args, timeout=timeout, check=False)
+    lines = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
+    failed = [line for line in lines if not line.get("ok")]
+    assert lines and not failed, "\n".join(map(str, failed)) + done.stderr
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def leaks(guest) -> str:
+    """What nothing points to any more, of all that was allocated since the boot; an object counts when it is 5 s old."""
+    return guest.sh(f"sleep 6; echo scan >{KMEMLEAK}; echo scan >{KMEMLEAK}; cat {KMEMLEAK}", timeout=600)
+
+
+@pytest.fixture
+def guest(guest):
+    guest.sh("mountpoint -q /sys/kernel/debug || mount -t debugfs none /sys/kernel/debug")
+    return guest
+
+
+def test_the_sanitizers_are_on(guest):
+    log = guest.run("dmesg").stdout
+    assert "KernelAddressSanitizer initialized" in log
+    assert "kmemleak: Kernel memory leak detector initialized" in log
+    assert "debug_locks:                             1" in guest.sh("cat /proc/lockdep_stats")
+    guest.sh("test -e /proc/self/fail-nth")
+
+
+def test_the_stock_driver_binds_and_keeps_its_data(guest, module):
+    passes(guest, "kmod_basic.py", module)
+
+
+def test_every_command_answers_as_the_standard_says(guest, module):
+    passes(guest, "kmod_admin.py", module)
+
+
+def test_rings_and_registers_from_user_space(guest, module):
+    passes(guest, "kmod_rings.py", module)
+
+
+def test_bad_parameters_are_refused_each_in_its_own_way(guest, module):
+    passes(guest, "kmod_params.py", module)
+
+
+def test_loading_and_unloading_leaves_nothing(guest, module):
+    passes(guest, "kmod_cycles.py", module, 100)
+
+
+def test_a_user_space_driver_by_vfio_without_an_iommu(guest, module):
+    passes(guest, "kmod_vfio.py", module)
+
+
+def test_random_commands(guest, module):
+    commands, seed = (1_000_000, 2) if SOAK else (20_000, 1)
+    passes(guest, "kmod_fuzz.py", module, commands, "--seed", seed, timeout=max(900, commands // 20))
+    assert leaks(guest) == ""
+
+
+def test_every_allocation_may_fail(guest, module):
+    passes(guest, "kmod_nomem.py", module, timeout=1800)
+    assert leaks(guest) == ""
