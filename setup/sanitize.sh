@@ -17,7 +17,7 @@ if [ "$(cat "$tree/.unpacked" 2>/dev/null)" != "$version" ]; then
 	rm -rf "$tree"
 	mkdir -p "$tree"
 	# of other architectures only crypto/Kconfig is read
-	tar -xJf "$source" -C "$tree" --strip-components=1 --exclude='*/arch/[a-tv-w]*/[abd-z]*'
+	LC_ALL=C tar -xJf "$source" -C "$tree" --strip-components=1 --exclude='linux-source-6.1/arch/[a-tv-w]*/[abd-z]*'
 	echo "$version" >"$tree/.unpacked"
 fi
 
