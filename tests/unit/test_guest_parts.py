@@ -50,6 +50,7 @@ def test_the_command_line_says_what_was_asked_for():
         "intel_iommu=on",
         "clocksource=tsc",
         "tsc=reliable",
+        "no_timer_check",
         "panic=-1",
     } <= set(words)
 
