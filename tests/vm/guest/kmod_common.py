@@ -83,7 +83,7 @@ def run(*argv: str, deadline: float = 60, **kw: Any) -> subprocess.CompletedProc
     return subprocess.run(argv, capture_output=True, text=True, errors="replace", timeout=deadline, check=False, **kw)
 
 
-def wait_for(what: str, ready: Callable[[], Any], deadline: float = 20) -> Any:
+def wait_for(what: str, ready: Callable[[], Any], deadline: float = 60) -> Any:
     """Poll until something is true; a failed check and None if it does not become so."""
     end, nap = time.monotonic() + deadline, 0.0002
     while time.monotonic() < end:
@@ -167,7 +167,7 @@ def pci(device: Path = FIRST) -> Path:
     return Path("/sys/bus/pci/devices") / read(device / "pci")
 
 
-def controller(device: Path = FIRST, deadline: float = 20) -> Path:
+def controller(device: Path = FIRST, deadline: float = 60) -> Path:
     """/sys/class/nvme/nvmeX of a device, once it is live."""
 
     def live() -> Path | None:
@@ -180,7 +180,7 @@ def controller(device: Path = FIRST, deadline: float = 20) -> Path:
     return wait_for(f"the controller of {device.name}", live, deadline)
 
 
-def disk(device: Path = FIRST, deadline: float = 20) -> Path:
+def disk(device: Path = FIRST, deadline: float = 60) -> Path:
     """/dev/nvmeXn1 of a device, once it can be opened."""
 
     def found() -> Path | None:
