@@ -20,6 +20,7 @@
 #include <linux/sizes.h>
 #include <linux/smp.h>
 #include <linux/spinlock.h>
+#include <linux/workqueue.h>
 
 #include "nvc.h"
 #include "queue.h"
@@ -59,6 +60,8 @@
  * @serial: SN
  * @model: MN
  * @subnqn: SUBNQN
+ * @trace: records of each ring of the trace, a power of two; 0 for no trace
+ * @trace_lossless: whether fetching waits for the trace's reader
  */
 struct nvl_settings {
 	u64 start;
@@ -71,17 +74,23 @@ struct nvl_settings {
 	char serial[21];
 	char model[41];
 	char subnqn[224];
+	u32 trace;
+	bool trace_lossless;
 };
 
 /**
  * struct nvl_device - a device by name
  * @group: its directory in configfs
+ * @faults: the directory of its fault rules
+ * @rules: the rules, by slot
  * @lock: held to change @set or @ctrl
  * @set: the settings
  * @ctrl: the controller while the power is on, else NULL
  */
 struct nvl_device {
 	struct config_group group;
+	struct config_group faults;
+	struct nvl_fault *rules[NVC_MAX_RULES];
 	struct mutex lock;	/* settings and power */
 	struct nvl_settings set;
 	struct nvl_ctrl *ctrl;
@@ -189,12 +198,24 @@ struct nvl_error_log {
  * @NVL_READY: CSTS.RDY is 1
  * @NVL_SHUT: shut down; waits for CC.EN to become 0
  * @NVL_FAILED: CSTS.CFS is 1
+ * @NVL_GONE: the link is lost: everything reads as ones
  */
 enum nvl_state {
 	NVL_DISABLED,
 	NVL_READY,
 	NVL_SHUT,
 	NVL_FAILED,
+	NVL_GONE,
+};
+
+/**
+ * enum nvl_trouble - what a fault did to the controller, as bits
+ * @NVL_TROUBLE_FATAL: it shall report a fatal status
+ * @NVL_TROUBLE_UNPLUG: the link is lost
+ */
+enum nvl_trouble {
+	NVL_TROUBLE_FATAL,
+	NVL_TROUBLE_UNPLUG,
 };
 
 /**
@@ -211,10 +232,14 @@ enum nvl_state {
  * @config: PCI configuration space
  * @dma: Bus Master is on and the function in D0: host memory may be touched
  * @flr: a function level reset was asked for
+ * @trouble: bits of enum nvl_trouble; with any set nothing is fetched or completed
+ * @unplug: has the PCI core notice that the link is lost
  * @core: the model, entered under @core_lock only
  * @core_lock: orders what enters the core
  * @nr_blocks: capacity
  * @block_shift: log2 of a block
+ * @trace: every input of the core, or NULL
+ * @debug: statistics in debugfs
  * @workers: threads that serve I/O queues
  * @nr_workers: how many
  * @by_queue: the worker of each submission queue, for the announcements
@@ -255,11 +280,15 @@ struct nvl_ctrl {
 	u8 config[PCI_CFG_SPACE_EXP_SIZE];
 	bool dma;
 	bool flr;
+	unsigned long trouble;
+	struct work_struct unplug;
 
 	struct nvc *core;
 	spinlock_t core_lock;	/* the core, as its interface wants */
 	u64 nr_blocks;
 	u8 block_shift;
+	struct nvl_trace *trace;
+	struct dentry *debug;
 
 	struct nvl_worker *workers;
 	unsigned int nr_workers;
@@ -296,6 +325,17 @@ enum nvl_event {
 	NVL_EVENT_DOORBELL,
 };
 
+/**
+ * nvl_ctrl_acts() - whether commands are fetched and completed
+ * @ctrl: the controller
+ *
+ * Return: false while host memory may not be touched, or after a fault.
+ */
+static inline bool nvl_ctrl_acts(const struct nvl_ctrl *ctrl)
+{
+	return READ_ONCE(ctrl->dma) && !READ_ONCE(ctrl->trouble);
+}
+
 /* settings.c */
 int nvl_settings_init(struct nvl_settings *set, const char *name);
 void nvl_settings_free(struct nvl_settings *set);
@@ -315,7 +355,18 @@ void nvl_device_free(struct nvl_device *device);
 int nvl_device_on(struct nvl_device *device);
 void nvl_device_off(struct nvl_device *device);
 int nvl_device_timing(struct nvl_device *device, const struct nvc_timing *t);
+
+/* stats.c */
+void nvl_stats_init(void);
+void nvl_stats_exit(void);
+void nvl_stats_add(struct nvl_ctrl *ctrl);
+void nvl_stats_del(struct nvl_ctrl *ctrl);
 ssize_t nvl_device_stats(struct nvl_device *device, char *page);
+
+/* fault.c */
+void nvl_faults_init(struct nvl_device *device);
+int nvl_faults_arm(struct nvl_ctrl *ctrl, struct nvl_device *device);
+void nvl_fault_lose(struct nvl_worker *w, u16 fault);
 
 /* region.c */
 int nvl_region_check(const struct nvl_settings *set);
@@ -327,6 +378,7 @@ u8 *nvl_region_at(struct nvl_ctrl *ctrl, u64 offset, u32 *len);
 struct nvl_ctrl *nvl_pci_ctrl(struct device *dev);
 int nvl_pci_add(struct nvl_ctrl *ctrl);
 void nvl_pci_remove(struct nvl_ctrl *ctrl);
+void nvl_pci_unplug(struct nvl_ctrl *ctrl);
 bool nvl_pci_msix_on(const struct nvl_ctrl *ctrl);
 void nvl_pci_name(const struct nvl_ctrl *ctrl, char *buf, size_t len);
 
