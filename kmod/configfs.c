@@ -6,7 +6,6 @@
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
 
 #include <linux/ctype.h>
-#include <linux/log2.h>
 #include <linux/module.h>
 #include <linux/slab.h>
 
@@ -154,17 +153,7 @@ NVL_STORE(subnqn);
 
 static int nvl_set_trace(struct nvl_settings *set, const char *text)
 {
-	u32 entries;
-	int err = kstrtou32(text, 0, &entries);
-
-	if (err)
-		return err;
-	if (entries && !is_power_of_2(entries))
-		return -EINVAL;
-	if (entries && (entries < NVC_TRACE_MIN_ENTRIES || entries > NVC_TRACE_MAX_ENTRIES))
-		return -ERANGE;
-	set->trace = entries;
-	return 0;
+	return nvl_parse_entries(text, &set->trace);
 }
 
 NVL_SHOW(trace, "%u", set->trace)

@@ -11,17 +11,16 @@
 #include <linux/configfs.h>
 #include <linux/cpumask.h>
 #include <linux/ioport.h>
-#include <linux/irq_work.h>
 #include <linux/list.h>
 #include <linux/mutex.h>
 #include <linux/nvme.h>
 #include <linux/pci.h>
 #include <linux/rbtree.h>
 #include <linux/sizes.h>
-#include <linux/smp.h>
 #include <linux/spinlock.h>
 #include <linux/workqueue.h>
 
+#include "irq.h"
 #include "nvc.h"
 #include "queue.h"
 
@@ -120,44 +119,6 @@ struct nvl_region {
 	u8 *bar;
 	struct nvl_span head;
 	struct nvl_span tail;
-};
-
-/**
- * struct nvl_vector - one MSI-X vector
- * @ctrl: its controller
- * @index: its place in the MSI-X table
- * @virq: Linux' number for it, 0 while nobody has it
- * @cpu: the CPU that takes it
- * @pending: raised while it was masked
- * @csd: carries it to @cpu
- * @work: carries it out of irq_unmask
- */
-struct nvl_vector {
-	struct nvl_ctrl *ctrl;
-	u16 index;
-	unsigned int virq;
-	unsigned int cpu;
-	unsigned long pending;
-	call_single_data_t csd;
-	struct irq_work work;
-} ____cacheline_aligned_in_smp;
-
-/**
- * struct nvl_irqs - the vectors and the domains they come from
- * @vectors: by index
- * @nr: how many
- * @inner: gives a vector a Linux interrupt
- * @msi: what PCI sees
- * @inner_node: names @inner
- * @msi_node: names @msi
- */
-struct nvl_irqs {
-	struct nvl_vector *vectors;
-	u16 nr;
-	struct irq_domain *inner;
-	struct irq_domain *msi;
-	struct fwnode_handle *inner_node;
-	struct fwnode_handle *msi_node;
 };
 
 /**
@@ -340,6 +301,7 @@ static inline bool nvl_ctrl_acts(const struct nvl_ctrl *ctrl)
 int nvl_settings_init(struct nvl_settings *set, const char *name);
 void nvl_settings_free(struct nvl_settings *set);
 int nvl_parse_size(const char *name, const char *text, u64 *value);
+int nvl_parse_entries(const char *text, u32 *entries);
 int nvl_parse_cpus(const char *text, struct cpumask *cpus);
 void nvl_identity(const char *name, u64 kind, u64 half[2]);
 
@@ -381,14 +343,6 @@ void nvl_pci_remove(struct nvl_ctrl *ctrl);
 void nvl_pci_unplug(struct nvl_ctrl *ctrl);
 bool nvl_pci_msix_on(const struct nvl_ctrl *ctrl);
 void nvl_pci_name(const struct nvl_ctrl *ctrl, char *buf, size_t len);
-
-/* irq.c */
-int nvl_irq_init(struct nvl_ctrl *ctrl);
-void nvl_irq_exit(struct nvl_ctrl *ctrl);
-void nvl_irq_raise(struct nvl_ctrl *ctrl, u16 index);
-void nvl_irq_reset(struct nvl_ctrl *ctrl);
-void nvl_irq_sync(void);
-const struct cpumask *nvl_irq_affinity(struct nvl_ctrl *ctrl, u16 index);
 
 /* control.c */
 int nvl_control_start(struct nvl_ctrl *ctrl);

@@ -6,10 +6,40 @@
 #ifndef NVLAB_TRACE_H
 #define NVLAB_TRACE_H
 
+#include <linux/kref.h>
+#include <linux/miscdevice.h>
+
 #include "nvc_trace.h"
+#include "nvlab.h"
 #include "queue.h"
 
-struct nvl_trace;
+#define NVL_TRACE_OPEN	0
+
+/**
+ * struct nvl_trace - the rings of one controller; readers may outlive it
+ * @ref: the controller's, and the reader's
+ * @misc: the device node
+ * @name: of the device node
+ * @map: what readers map
+ * @size: bytes of @map
+ * @rings: the kernel's side
+ * @nr: how many
+ * @entries: records of each
+ * @lossless: fetching waits when a ring is full and somebody reads
+ * @flags: NVL_TRACE_OPEN while somebody reads
+ */
+struct nvl_trace {
+	struct kref ref;
+	struct miscdevice misc;
+	char name[NVL_NAME_MAX + 16];
+	void *map;
+	size_t size;
+	struct nvl_ring *rings;
+	unsigned int nr;
+	u32 entries;
+	bool lossless;
+	unsigned long flags;
+};
 
 /**
  * struct nvl_ring - the kernel's side of one ring
@@ -35,6 +65,7 @@ struct nvl_ring {
 	struct nvc_trace_command now;
 };
 
+/* ring.c */
 bool nvl_ring_room(struct nvl_ring *r);
 void nvl_ring_fetched(struct nvl_ring *r, const struct nvl_sq *sq,
 		      const struct nvme_command *cmd);
@@ -43,6 +74,7 @@ void nvl_ring_decided(struct nvl_ring *r, const struct nvc_cmd *cmd,
 void nvl_ring_copied(struct nvl_ring *r);
 void nvl_ring_post(struct nvl_ring *r, u16 posted);
 void nvl_ring_publish(struct nvl_ring *r);
+void nvl_trace_input(struct nvl_ctrl *ctrl, const void *record, size_t size);
 
 /**
  * nvl_trace_room() - whether a command may be fetched
@@ -151,7 +183,6 @@ int nvl_trace_show(struct nvl_ctrl *ctrl);
 void nvl_trace_end(struct nvl_ctrl *ctrl);
 void nvl_trace_hide(struct nvl_ctrl *ctrl);
 void nvl_trace_free(struct nvl_ctrl *ctrl);
-void nvl_trace_input(struct nvl_ctrl *ctrl, const void *record, size_t size);
 struct nvl_ring *nvl_trace_ring(struct nvl_ctrl *ctrl, unsigned int worker);
 
 /* input.c */

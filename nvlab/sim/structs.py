@@ -36,6 +36,29 @@ COMMAND = dtype_of("nvc_cmd")
 RANGE = dtype_of("nvc_range")
 DECISION = dtype_of("nvc_decision")
 
+
+def _record_of(struct: str) -> np.dtype[np.void]:
+    """The dtype of a trace record: the structure, and unused bytes up to the size of all records."""
+    inner = dtype_of(struct)
+    assert inner.fields is not None
+    names = list(inner.fields)
+    return np.dtype(
+        {
+            "names": names,
+            "formats": [inner.fields[name][0] for name in names],
+            "offsets": [inner.fields[name][1] for name in names],
+            "itemsize": int(lib.NVC_TRACE_RECORD),
+        }
+    )
+
+
+TRACE_COMMAND = _record_of("nvc_trace_command")
+TRACE_RANGES = _record_of("nvc_trace_ranges")
+TRACE_CONFIG = _record_of("nvc_trace_config")
+TRACE_TIMING = _record_of("nvc_trace_timing")
+TRACE_RULE = _record_of("nvc_trace_rule")
+TRACE_NEVER: int = lib.NVC_TRACE_NEVER
+
 MAX_BLOCKS: int = lib.NVC_MAX_BLOCKS
 MAX_RANGES: int = lib.NVC_MAX_RANGES
 MAX_RULES: int = lib.NVC_MAX_RULES
@@ -88,6 +111,17 @@ class Fault(IntFlag):
     FATAL = lib.NVC_FATAL
     READ_ONLY = lib.NVC_READ_ONLY
     UNPLUG = lib.NVC_UNPLUG
+
+
+class TraceKind(IntEnum):
+    """What a record of a trace is."""
+
+    COMMAND = lib.NVC_TRACE_COMMAND
+    RANGES = lib.NVC_TRACE_RANGES
+    CONFIG = lib.NVC_TRACE_CONFIG
+    TIMING = lib.NVC_TRACE_TIMING
+    RESET = lib.NVC_TRACE_RESET
+    RULE = lib.NVC_TRACE_RULE
 
 
 class Data(IntEnum):

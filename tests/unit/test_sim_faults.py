@@ -124,7 +124,8 @@ def valid_streams(draw: st.DrawFn) -> list[tuple[np.ndarray, list[tuple[int, int
         opcode, now = draw(st.sampled_from(list(Opcode))), now + draw(st.integers(0, 1000))
         ranges = draw(range_lists) if opcode == Opcode.DSM else []
         nlb = len(ranges) or draw(st.integers(1, 64))
-        cmd = commands(opcode, draw(st.integers(0, BLOCKS - 64)), nlb, now=now, flags=Flag.DEALLOCATE, qid=draw(st.integers(1, 3)))
+        slba, qid = draw(st.integers(0, BLOCKS - 64)), draw(st.integers(1, 3))
+        cmd = commands(opcode, slba, nlb, now=now, flags=Flag.DEALLOCATE, qid=qid)
         stream.append((cmd, ranges))
     return stream
 
