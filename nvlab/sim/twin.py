@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -50,14 +51,14 @@ def replay(records: NDArray[np.void]) -> Twin:
     ranges = _ranges(records)
     decisions = []
     commands = inputs["kind"] == TraceKind.COMMAND
-    turns = np.flatnonzero(np.diff(commands, prepend=~commands[:1]))
-    for first, last in zip(turns, [*turns[1:], len(inputs)], strict=True):
+    bounds = [0, *np.flatnonzero(np.diff(commands)) + 1, len(inputs)]  # of runs of commands, and of other inputs
+    for first, last in pairwise(bounds if len(inputs) else ()):
         run = inputs[first:last]
         if commands[first]:
             decisions.append(device.submit(_commands(run), _ranges_of(run, ranges)))
         else:
             _change(device, run)
-    return Twin(inputs[commands], np.concatenate([np.zeros(0, DECISION), *decisions]), device)
+    return Twin(inputs[commands], _joined(decisions, DECISION), device)
 
 
 def _inputs(records: NDArray[np.void]) -> NDArray[np.void]:
@@ -109,7 +110,17 @@ def _commands(run: NDArray[np.void]) -> NDArray[np.void]:
 
 def _ranges_of(run: NDArray[np.void], ranges: dict[int, list[NDArray[np.void]]]) -> NDArray[np.void]:
     numbers = run["seq"][run["opcode"] == Opcode.DSM]
-    return np.concatenate([np.zeros(0, RANGE), *(piece for seq in numbers for piece in ranges.get(int(seq), ()))])
+    return _joined([piece for seq in numbers for piece in ranges.get(int(seq), ())], RANGE)
+
+
+def _joined(parts: list[NDArray[np.void]], dtype: np.dtype[np.void]) -> NDArray[np.void]:
+    """One array of all parts; numpy's own way drops the padding of a structure."""
+    whole = np.zeros(sum(map(len, parts)), dtype)
+    at = 0
+    for part in parts:
+        whole[at : at + len(part)] = part
+        at += len(part)
+    return whole
 
 
 def _change(device: Device, run: NDArray[np.void]) -> None:

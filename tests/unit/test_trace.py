@@ -150,7 +150,8 @@ class Live:
     """A device, and the trace that the module would write of it."""
 
     def __init__(self, config: Config) -> None:
-        self.config, self.device, self.records = config, Device(config), [self._record(TRACE_CONFIG, TraceKind.CONFIG)]
+        self.device = Device(config)
+        self.records = [self._record(TRACE_CONFIG, TraceKind.CONFIG)]
         values = self.records[0]["config"]
         for name in ("blocks", "seed", "kind", "block_shift", "vwc"):
             values[name] = getattr(config, name)

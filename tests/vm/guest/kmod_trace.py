@@ -34,7 +34,7 @@ from kmod_common import (
 
 CHECKOUT = Path(__file__).resolve().parents[3]
 sys.path.insert(0, str(CHECKOUT))
-from nvlab.record.trace import TraceReader
+from nvlab.record.trace import TraceReader  # noqa: E402
 
 DEVICE = CONFIGFS / "t"
 NODE = Path("/dev/nvlab-trace-t")
