@@ -38,26 +38,37 @@
 
 /* A cache line for each doorbell: 4 << DSTRD bytes. */
 #define NVL_DSTRD		4
-#define NVL_MDTS		8
-#define NVL_MAX_PAGES		((1 << NVL_MDTS) + 1)
-#define NVL_MAX_TRANSFER	(SZ_4K << NVL_MDTS)
+#define NVL_MAX_MDTS		8
+#define NVL_MAX_PAGES		((1 << NVL_MAX_MDTS) + 1)
 #define NVL_MAX_AERS		4
 #define NVL_ERROR_ENTRIES	64
-#define NVL_NSID		1
 #define NVL_DNR			0x4000
 #define NVL_NAME_MAX		32
 
+/* Locks of storage, a page each in turn. */
+#define NVL_PAGE_LOCKS		64
+
+/* Kelvin. */
+#define NVL_TEMPERATURE		300
+#define NVL_WARNING_TEMPERATURE	343
+#define NVL_CRITICAL_TEMPERATURE 353
+
 /**
  * struct nvl_settings - what the user chose, fixed while the power is on
- * @start: physical address of the reserved region
+ * @start: physical address of the reserved region; 0 for one in the pool
  * @size: bytes of the region
  * @cpus: where workers run; empty for all CPUs online
  * @block_size: bytes of a logical block: 512 or 4096
  * @vwc: whether the controller reports a volatile write cache
+ * @queues: I/O queues of each sort; 0 for as many as the CPUs want
+ * @entries: of a queue at most
+ * @mdts: log2 of the longest transfer in pages of 4 KiB
+ * @temperature: what it says it has, kelvin; may also change while the power is on
  * @timing: how fast the medium is; may also change while the power is on
  * @seed: of every random choice
  * @serial: SN
  * @model: MN
+ * @firmware: FR
  * @subnqn: SUBNQN
  * @trace: records of each ring of the trace, a power of two; 0 for no trace
  * @trace_lossless: whether fetching waits for the trace's reader
@@ -68,13 +79,42 @@ struct nvl_settings {
 	cpumask_var_t cpus;
 	u32 block_size;
 	bool vwc;
+	u16 queues;
+	u16 entries;
+	u16 mdts;
+	u16 temperature;
 	struct nvc_timing timing;
 	u64 seed;
 	char serial[21];
 	char model[41];
+	char firmware[9];
 	char subnqn[224];
 	u32 trace;
 	bool trace_lossless;
+};
+
+/**
+ * struct nvl_place - where in physical memory a device is
+ * @node: in the list of all places
+ * @start: physical address
+ * @size: bytes
+ */
+struct nvl_place {
+	struct list_head node;
+	u64 start;
+	u64 size;
+};
+
+/**
+ * struct nvl_life - what outlasts the power
+ * @cycles: times the power went on
+ * @unsafe: times it went off while the controller was enabled
+ * @on: ns with the power on, until it last went off
+ */
+struct nvl_life {
+	u64 cycles;
+	u64 unsafe;
+	u64 on;
 };
 
 /**
@@ -82,6 +122,10 @@ struct nvl_settings {
  * @group: its directory in configfs
  * @faults: the directory of its fault rules
  * @rules: the rules, by slot
+ * @namespaces: the directory of its namespaces
+ * @spaces: the namespaces that the user asked for, by NSID - 1
+ * @place: its memory while the power is on
+ * @life: what outlasts the power
  * @lock: held to change @set or @ctrl
  * @set: the settings
  * @ctrl: the controller while the power is on, else NULL
@@ -90,6 +134,10 @@ struct nvl_device {
 	struct config_group group;
 	struct config_group faults;
 	struct nvl_fault *rules[NVC_MAX_RULES];
+	struct config_group namespaces;
+	struct nvl_space *spaces[NVC_MAX_NS];
+	struct nvl_place place;
+	struct nvl_life life;
 	struct mutex lock;	/* settings and power */
 	struct nvl_settings set;
 	struct nvl_ctrl *ctrl;
@@ -124,22 +172,48 @@ struct nvl_region {
 /**
  * struct nvl_features - current values of the features that hold one
  * @arbitration: AB, LPW, MPW, HPW
+ * @power: PS and WH
  * @temperature: over and under temperature threshold, kelvin
- * @error_recovery: TLER
  * @coalescing: THR and TIME
  * @atomicity: DN
  * @async_config: which asynchronous events the host wants
  * @vwc: whether the volatile write cache is enabled
+ * @host: Host Behavior Support
+ * @timestamp: what the host set it to, ms
+ * @timestamp_at: when it did, ns; 0: since the reset
  */
 struct nvl_features {
 	u32 arbitration;
+	u32 power;
 	u32 temperature[2];
-	u32 error_recovery;
 	u32 coalescing;
 	u32 atomicity;
 	u32 async_config;
 	u32 vwc;
+	u8 host;
+	u64 timestamp;
+	u64 timestamp_at;
 };
+
+/**
+ * struct nvl_ns - what the core does not know of a namespace
+ * @made: how many had its NSID before; no two have the same name
+ * @shared: more than one controller may have it
+ * @recovery: TLER
+ */
+struct nvl_ns {
+	u32 made;
+	bool shared;
+	u16 recovery;
+};
+
+/**
+ * struct nvl_page_lock - keeps some pages of storage
+ * @lock: held while one of them is read or written
+ */
+struct nvl_page_lock {
+	spinlock_t lock;	/* the pages */
+} ____cacheline_aligned_in_smp;
 
 /**
  * struct nvl_error_log - the last errors
@@ -186,6 +260,7 @@ enum nvl_trouble {
  * @set: its settings
  * @node: in the list of running controllers
  * @id: tells PCI domains apart
+ * @place: where its memory is
  * @region: the memory
  * @irqs: the vectors
  * @bus: the root bus
@@ -197,8 +272,11 @@ enum nvl_trouble {
  * @unplug: has the PCI core notice that the link is lost
  * @core: the model, entered under @core_lock only
  * @core_lock: orders what enters the core
- * @nr_blocks: capacity
- * @block_shift: log2 of a block
+ * @capacity: bytes of storage
+ * @page_locks: keep the pages of storage
+ * @ns: namespaces, by NSID
+ * @ns_lock: held to change namespaces
+ * @changed: namespaces that changed since the host last asked which
  * @trace: every input of the core, or NULL
  * @debug: statistics in debugfs
  * @workers: threads that serve I/O queues
@@ -215,6 +293,9 @@ enum nvl_trouble {
  * @cqs: I/O completion queues by identifier
  * @nr_queues: I/O queues of each sort there can be
  * @feat: features
+ * @coalescing: of @feat, for workers to see
+ * @reset_at: when the controller was last reset, ns
+ * @hot: the temperature is beyond a threshold, and the host was told
  * @vector_config: coalescing disabled, by vector
  * @aers: identifiers of the asynchronous event requests held
  * @nr_aers: how many
@@ -224,6 +305,7 @@ enum nvl_trouble {
  * @page: data of the admin command in hand
  * @errors: the error log
  * @slow: commands that only the slow poll found
+ * @life: what outlasts the power
  * @born: when the power went on, ns
  */
 struct nvl_ctrl {
@@ -233,6 +315,7 @@ struct nvl_ctrl {
 	struct list_head node;
 	int id;
 
+	const struct nvl_place *place;
 	struct nvl_region region;
 	struct nvl_irqs irqs;
 
@@ -246,8 +329,11 @@ struct nvl_ctrl {
 
 	struct nvc *core;
 	spinlock_t core_lock;	/* the core, as its interface wants */
-	u64 nr_blocks;
-	u8 block_shift;
+	u64 capacity;
+	struct nvl_page_lock page_locks[NVL_PAGE_LOCKS];
+	struct nvl_ns ns[NVC_MAX_NS + 1];
+	struct mutex ns_lock;	/* namespaces, before the workers' locks */
+	DECLARE_BITMAP(changed, NVC_MAX_NS + 1);
 	struct nvl_trace *trace;
 	struct dentry *debug;
 
@@ -266,6 +352,9 @@ struct nvl_ctrl {
 	struct nvl_cq *cqs[NVL_MAX_QUEUES + 1];
 	u16 nr_queues;
 	struct nvl_features feat;
+	u32 coalescing;
+	u64 reset_at;
+	bool hot;
 	DECLARE_BITMAP(vector_config, NVL_MAX_QUEUES + 1);
 	u16 aers[NVL_MAX_AERS];
 	u8 nr_aers;
@@ -275,16 +364,44 @@ struct nvl_ctrl {
 	void *page;
 	struct nvl_error_log errors;
 	atomic64_t slow;
+	struct nvl_life *life;
 	u64 born;
 };
 
 /**
  * enum nvl_event - asynchronous events
  * @NVL_EVENT_DOORBELL: the host rang nonsense
+ * @NVL_EVENT_TEMPERATURE: the temperature went beyond a threshold
+ * @NVL_EVENT_NAMESPACE: a namespace changed
  */
 enum nvl_event {
 	NVL_EVENT_DOORBELL,
+	NVL_EVENT_TEMPERATURE,
+	NVL_EVENT_NAMESPACE,
 };
+
+/**
+ * nvl_max_transfer() - the longest data of a command
+ * @ctrl: the controller
+ *
+ * Return: bytes.
+ */
+static inline u32 nvl_max_transfer(const struct nvl_ctrl *ctrl)
+{
+	return SZ_4K << ctrl->set->mdts;
+}
+
+/**
+ * nvl_page_lock() - what keeps a page of storage
+ * @ctrl: the controller
+ * @offset: of a byte in the page
+ *
+ * Return: the lock.
+ */
+static inline spinlock_t *nvl_page_lock(struct nvl_ctrl *ctrl, u64 offset)
+{
+	return &ctrl->page_locks[offset / PAGE_SIZE % NVL_PAGE_LOCKS].lock;
+}
 
 /**
  * nvl_ctrl_acts() - whether commands are fetched and completed
@@ -304,6 +421,9 @@ int nvl_parse_size(const char *name, const char *text, u64 *value);
 int nvl_parse_entries(const char *text, u32 *entries);
 int nvl_parse_cpus(const char *text, struct cpumask *cpus);
 void nvl_identity(const char *name, u64 kind, u64 half[2]);
+
+/* attr.c */
+extern struct configfs_attribute *nvl_device_attrs[];
 
 /* configfs.c */
 int nvl_configfs_init(void);
@@ -331,7 +451,7 @@ int nvl_faults_arm(struct nvl_ctrl *ctrl, struct nvl_device *device);
 void nvl_fault_lose(struct nvl_worker *w, u16 fault);
 
 /* region.c */
-int nvl_region_check(const struct nvl_settings *set);
+int nvl_region_check(const struct nvl_place *place);
 int nvl_region_map(struct nvl_ctrl *ctrl);
 void nvl_region_unmap(struct nvl_ctrl *ctrl);
 u8 *nvl_region_at(struct nvl_ctrl *ctrl, u64 offset, u32 *len);
@@ -359,14 +479,42 @@ u32 *nvl_doorbell(struct nvl_ctrl *ctrl, u16 qid, bool cq);
 /* admin.c */
 bool nvl_admin_poll(struct nvl_ctrl *ctrl);
 bool nvl_admin_waits(struct nvl_ctrl *ctrl);
-void nvl_event(struct nvl_ctrl *ctrl, enum nvl_event event);
+u16 nvl_admin_take(struct nvl_ctrl *ctrl, const struct nvme_command *cmd,
+		   void *data, u32 len);
 u16 nvl_admin_reply(struct nvl_ctrl *ctrl, const struct nvme_command *cmd,
 		    const void *data, u32 have, u32 len);
 
+/* event.c */
+void nvl_event(struct nvl_ctrl *ctrl, enum nvl_event event);
+void nvl_events_reset(struct nvl_ctrl *ctrl);
+void nvl_events_seen(struct nvl_ctrl *ctrl, u8 log);
+bool nvl_events_post(struct nvl_ctrl *ctrl);
+bool nvl_health_warns(const struct nvl_ctrl *ctrl);
+void nvl_health_poll(struct nvl_ctrl *ctrl);
+
+/* namespace.c */
+u16 nvl_ns_management(struct nvl_ctrl *ctrl, const struct nvme_command *cmd, u32 *result);
+u16 nvl_ns_attachment(struct nvl_ctrl *ctrl, const struct nvme_command *cmd);
+u16 nvl_format(struct nvl_ctrl *ctrl, const struct nvme_command *cmd);
+u16 nvl_ns_switch(struct nvl_ctrl *ctrl, u32 nsid, u32 flags);
+void nvl_ns_changed(struct nvl_ctrl *ctrl, u32 nsid);
+
+/* space.c */
+void nvl_spaces_init(struct nvl_device *device);
+int nvl_spaces_make(struct nvl_ctrl *ctrl, struct nvl_device *device);
+
+/* reserve.c */
+ssize_t nvl_reserve_show(char *page);
+int nvl_reserve_set(const char *text);
+ssize_t nvl_reserve_free(char *page);
+int nvl_reserve_take(struct nvl_device *device);
+void nvl_reserve_give(struct nvl_device *device);
+
 /* identify.c, log.c, feature.c */
 u16 nvl_identify(struct nvl_ctrl *ctrl, const struct nvme_command *cmd);
+u16 nvl_ns_status(const struct nvl_ctrl *ctrl, u32 nsid);
 u16 nvl_get_log(struct nvl_ctrl *ctrl, const struct nvme_command *cmd);
-void nvl_log_error(struct nvl_ctrl *ctrl, u16 qid,
+void nvl_log_error(struct nvl_ctrl *ctrl, const struct nvl_sq *sq,
 		   const struct nvme_command *cmd, u16 status);
 void nvl_features_reset(struct nvl_ctrl *ctrl);
 u16 nvl_get_features(struct nvl_ctrl *ctrl, const struct nvme_command *cmd,

@@ -61,6 +61,8 @@ TRACE_NEVER: int = lib.NVC_TRACE_NEVER
 
 MAX_BLOCKS: int = lib.NVC_MAX_BLOCKS
 MAX_RANGES: int = lib.NVC_MAX_RANGES
+MAX_SOURCES: int = lib.NVC_MAX_SOURCES
+MAX_NAMESPACES: int = lib.NVC_MAX_NS
 MAX_RULES: int = lib.NVC_MAX_RULES
 MILLION: int = lib.NVC_MILLION
 ANY_OPCODE: int = lib.NVC_ANY_OPCODE
@@ -79,8 +81,12 @@ class Opcode(IntEnum):
     FLUSH = lib.NVC_FLUSH
     WRITE = lib.NVC_WRITE
     READ = lib.NVC_READ
+    WRITE_UNCORRECTABLE = lib.NVC_WRITE_UNCOR
+    COMPARE = lib.NVC_COMPARE
     WRITE_ZEROES = lib.NVC_WRITE_ZEROES
     DSM = lib.NVC_DSM
+    VERIFY = lib.NVC_VERIFY
+    COPY = lib.NVC_COPY
 
 
 class Flag(IntFlag):
@@ -97,8 +103,13 @@ class Status(IntEnum):
     INVALID_OPCODE = lib.NVC_SC_INVALID_OPCODE
     INVALID_FIELD = lib.NVC_SC_INVALID_FIELD
     INVALID_NAMESPACE = lib.NVC_SC_INVALID_NS
+    WRITE_PROTECTED = lib.NVC_SC_WRITE_PROTECTED
     LBA_OUT_OF_RANGE = lib.NVC_SC_LBA_RANGE
     READ_ONLY = lib.NVC_SC_READ_ONLY
+    COPY_LIMIT = lib.NVC_SC_COPY_LIMIT
+    OVERLAP = lib.NVC_SC_OVERLAP
+    READ_ERROR = lib.NVC_SC_READ_ERROR
+    DEALLOCATED = lib.NVC_SC_DEALLOCATED
 
 
 class Fault(IntFlag):
@@ -131,3 +142,11 @@ class Data(IntEnum):
     COPY = lib.NVC_DATA_COPY
     ZERO = lib.NVC_DATA_ZERO
     MIXED = lib.NVC_DATA_MIXED
+    FRESH = lib.NVC_DATA_FRESH
+
+
+class NamespaceSwitch(IntFlag):
+    """What a host may switch about a namespace: no changes; an error for reading what was never written."""
+
+    PROTECTED = lib.NVC_NS_PROTECTED
+    DULBE = lib.NVC_NS_DULBE
