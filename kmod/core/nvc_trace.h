@@ -24,7 +24,7 @@
  * @NVC_TRACE_MAX_ENTRIES: records of the largest ring
  */
 enum nvc_trace_size {
-	NVC_TRACE_VERSION = 2,
+	NVC_TRACE_VERSION = 1,
 	NVC_TRACE_PAGE = 4096,
 	NVC_TRACE_RECORD = 128,
 	NVC_TRACE_RANGES_EACH = 7,

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """The virtual device in user space: the same C core as in the kernel module, on numpy arrays."""
 
-from nvlab.sim.device import Config, Device, Namespace, Rule, Timing, commands
+from nvlab.sim.device import Config, Device, Namespace, NamespaceChange, Rule, Timing, commands
 from nvlab.sim.structs import (
     ALL_NAMESPACES,
     ANY_OPCODE,
@@ -42,6 +42,7 @@ __all__ = [
     "Flag",
     "Kind",
     "Namespace",
+    "NamespaceChange",
     "NamespaceSwitch",
     "Opcode",
     "Rule",

@@ -57,6 +57,17 @@ class Namespace:
 
 
 @dataclass(frozen=True)
+class NamespaceChange:
+    """A change of a namespace, as ``struct nvc_ns_change`` says it."""
+
+    op: int
+    nsid: int
+    blocks: int = 0
+    block_shift: int = 0
+    value: int = 0
+
+
+@dataclass(frozen=True)
 class Rule:
     """Which commands go wrong, and how; by default all.
 
@@ -155,27 +166,27 @@ class Device:
 
     def create(self, nsid: int, blocks: int, block_shift: int = 9, attached: int = 1, now: int = 0) -> None:
         """Make a namespace, attached to the controllers whose bits are set. Raises ValueError, and OSError (ENOSPC, EEXIST)."""
-        self._change(now, lib.NVC_NS_CREATE, nsid, blocks=blocks, block_shift=block_shift, value=attached)
+        self.change(NamespaceChange(lib.NVC_NS_CREATE, nsid, blocks, block_shift, attached), now)
 
     def delete(self, nsid: int, now: int = 0) -> None:
         """Delete a namespace. Raises OSError (ENXIO: there is none)."""
-        self._change(now, lib.NVC_NS_DELETE, nsid)
+        self.change(NamespaceChange(lib.NVC_NS_DELETE, nsid), now)
 
     def format(self, nsid: int, block_shift: int, now: int = 0) -> None:
         """Format a namespace: its blocks read as zeros. Raises ValueError, and OSError (ENXIO)."""
-        self._change(now, lib.NVC_NS_FORMAT, nsid, block_shift=block_shift)
+        self.change(NamespaceChange(lib.NVC_NS_FORMAT, nsid, block_shift=block_shift), now)
 
     def attach(self, nsid: int, attached: int, now: int = 0) -> None:
         """Attach a namespace to the controllers whose bits are set, and to no others. Raises OSError (ENXIO)."""
-        self._change(now, lib.NVC_NS_ATTACH, nsid, value=attached)
+        self.change(NamespaceChange(lib.NVC_NS_ATTACH, nsid, value=attached), now)
 
     def switch(self, nsid: int, flags: int, now: int = 0) -> None:
         """Set the switches of a namespace, see ``NamespaceSwitch``. Raises ValueError, and OSError (ENXIO)."""
-        self._change(now, lib.NVC_NS_SWITCH, nsid, value=flags)
+        self.change(NamespaceChange(lib.NVC_NS_SWITCH, nsid, value=flags), now)
 
-    def _change(self, now: int, op: int, nsid: int, **fields: int) -> None:
-        change = {"op": op, "nsid": nsid, **fields}
-        code = lib.nvc_ns_change(self._core, now, ffi.new("struct nvc_ns_change *", change))
+    def change(self, change: NamespaceChange, now: int = 0) -> None:
+        """Change a namespace. Raises ValueError, and OSError (ENXIO, EEXIST, ENOSPC)."""
+        code = lib.nvc_ns_change(self._core, now, ffi.new("struct nvc_ns_change *", asdict(change)))
         if code == -errno.EINVAL:
             raise ValueError(f"the core refuses this, a field has no meaning: {change}")
         if code:

@@ -57,6 +57,7 @@ TRACE_RANGES = _record_of("nvc_trace_ranges")
 TRACE_CONFIG = _record_of("nvc_trace_config")
 TRACE_TIMING = _record_of("nvc_trace_timing")
 TRACE_RULE = _record_of("nvc_trace_rule")
+TRACE_NAMESPACE = _record_of("nvc_trace_ns")
 TRACE_NEVER: int = lib.NVC_TRACE_NEVER
 
 MAX_BLOCKS: int = lib.NVC_MAX_BLOCKS
@@ -133,6 +134,8 @@ class TraceKind(IntEnum):
     TIMING = lib.NVC_TRACE_TIMING
     RESET = lib.NVC_TRACE_RESET
     RULE = lib.NVC_TRACE_RULE
+    NAMESPACE = lib.NVC_TRACE_NS
+    CACHE = lib.NVC_TRACE_CACHE
 
 
 class Data(IntEnum):

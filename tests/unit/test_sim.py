@@ -148,7 +148,7 @@ class Oracle:
             return Data.COPY if held == len(blocks) else Data.FRESH
         if opcode == Opcode.WRITE_UNCORRECTABLE:
             self.bad |= blocks
-        elif opcode == Opcode.WRITE_ZEROES or opcode == Opcode.DSM and cmd["flags"] & Flag.DEALLOCATE:
+        elif opcode == Opcode.WRITE_ZEROES or (opcode == Opcode.DSM and cmd["flags"] & Flag.DEALLOCATE):
             gone = blocks or blocks_of(ranges)
             self.written -= gone
             self.bad -= gone
@@ -460,7 +460,9 @@ def test_blocks_made_uncorrectable_fail_until_they_are_written_again() -> None:
     device = Device(Config(blocks=1024))
     device.submit(commands([Opcode.WRITE, Opcode.WRITE_UNCORRECTABLE], [0, 2], [16, 4]))
     opcodes = [Opcode.READ, Opcode.COMPARE, Opcode.VERIFY, Opcode.READ]
-    assert list(device.submit(commands(opcodes, [0, 5, 3, 6], [3, 1, 1, 10]))["status"]) == [Status.READ_ERROR] * 3 + [0]
+    assert list(device.submit(commands(opcodes, [0, 5, 3, 6], [3, 1, 1, 10]))["status"]) == [Status.READ_ERROR] * 3 + [
+        0
+    ]
     device.submit(commands([Opcode.WRITE, Opcode.WRITE_ZEROES], [2, 4], [2, 1]))
     assert list(np.flatnonzero(~device.readable(0, 1024))) == [5]
     assert device.counters()["media_errors"] == 3

@@ -64,7 +64,11 @@ class Matcher:
 
     def matches(self, cmd: np.void, ranges: list[tuple[int, int]]) -> bool:
         rule, opcode = self.rule, int(cmd["opcode"])
-        if rule.opcode not in (ANY_OPCODE, opcode) or rule.nsid not in (0, cmd["nsid"]) or rule.qid not in (0, cmd["qid"]):
+        if (
+            rule.opcode not in (ANY_OPCODE, opcode)
+            or rule.nsid not in (0, cmd["nsid"])
+            or rule.qid not in (0, cmd["qid"])
+        ):
             return False
         if rule.fault == Fault.CORRUPT and opcode not in (Opcode.READ, Opcode.WRITE):
             return False
@@ -84,7 +88,9 @@ class Matcher:
         return True
 
 
-def expected(matchers: list[Matcher], cmd: np.void, ranges: list[tuple[int, int]], shift: int) -> tuple[int, int, int, int]:
+def expected(
+    matchers: list[Matcher], cmd: np.void, ranges: list[tuple[int, int]], shift: int
+) -> tuple[int, int, int, int]:
     """Fault bits, status, delay and corrupted byte of a valid command."""
     fault, status, delay, corrupt = Fault(0), 0, 0, 0
     for m in matchers:

@@ -6,6 +6,7 @@ from __future__ import annotations
 import errno
 import os
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -123,7 +124,7 @@ def test_namespaces_are_apart(steps: list[tuple[str, int, int, int]]) -> None:
         used.append((found.start, -(-found.bytes // UNIT) * UNIT))
     used.sort()
     assert all(start % UNIT == 0 for start, _ in used)
-    assert all(a + size <= b for (a, size), (b, _) in zip(used, used[1:], strict=False))
+    assert all(a + size <= b for (a, size), (b, _) in pairwise(used))
     assert target.free()[0] == CAPACITY - sum(min(size, CAPACITY - start) for start, size in used)
     if target.free()[1] >= 512:
         target.create(9, target.free()[1] // 512)

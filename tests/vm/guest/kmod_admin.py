@@ -309,7 +309,8 @@ def tools(d: Drive) -> None:
     """nvme-cli's reading commands."""
     ctrl, ns = f"/dev/{d.name}", str(d.node)
     for words, shown in (
-        ("list", ns), ("list-subsys", d.name), (f"id-ctrl {ctrl}", "NVL"), (f"id-ns {ns}", "nsze"), (f"nvm-id-ctrl {ctrl}", "vsl"),
+        ("list", ns), ("list-subsys", d.name), (f"id-ctrl {ctrl}", "NVL"), (f"id-ns {ns}", "nsze"),
+        (f"nvm-id-ctrl {ctrl}", "vsl"),
         (f"nvm-id-ns {ns}", "lbstm"), (f"cmdset-ind-id-ns {ns}", ""), (f"list-ns {ctrl}", "[   0]:0x1"),
         (f"list-ns {ctrl} --all", "[   0]:0x1"), (f"list-ctrl {ctrl}", "[   0]:0x1"), (f"list-ctrl {ctrl} -n 1", "[   0]:0x1"),
         (f"ns-descs {ns}", "uuid"), (f"id-iocs {ctrl}", ""), (f"smart-log {ctrl}", "temperature"),

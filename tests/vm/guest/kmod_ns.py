@@ -23,7 +23,6 @@ from kmod_common import (
     page_buffer,
     parser,
     passthru,
-    pci,
     read,
     size,
     unload,
@@ -250,7 +249,7 @@ def formats(s: Subsystem) -> None:
     for lbaf, blocks, length in ((1, 8192, 4096), (0, 65536, 512)):
         equal(f"format {lbaf}", s.admin(FORMAT, cdw10=lbaf, nsid=1)[0], 0)
         equal("capacity", s.capacity(1), (blocks, length))
-            node = s.disk(1)
+        node = s.disk(1)
         size_of = Path(f"/sys/block/{node.name}/queue/logical_block_size")
         wait_for(f"blocks of {length}", lambda f=size_of, want=str(length): read(f) == want)
         equal("no data", set(pattern(node)), {0})
@@ -264,7 +263,7 @@ def formats(s: Subsystem) -> None:
         equal(f"refused: {name}", s.admin(FORMAT, **kw)[0], want)
     equal("format all, erased", s.admin(FORMAT, cdw10=1 << 9, nsid=ALL)[0], 0)
     for nsid in (1, 2, 9):
-            node = s.disk(nsid)
+        node = s.disk(nsid)
         wait_for("blocks of 512", lambda n=node: read(Path(f"/sys/block/{n.name}/queue/logical_block_size")) == "512")
         equal(f"no data in {nsid}", set(pattern(node)), {0})
     equal("delete all", s.delete(ALL), 0)
