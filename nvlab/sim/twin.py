@@ -68,12 +68,18 @@ def replay(records: NDArray[np.void]) -> Twin:
 def _inputs(records: NDArray[np.void]) -> NDArray[np.void]:
     """What has a number, in its order."""
     kinds = np.isin(records["kind"], [kind for kind in TraceKind if kind not in (TraceKind.RANGES, TraceKind.CONFIG)])
-    numbered = records[kinds & (records["seq"] > 0)]
-    inputs = numbered[np.argsort(numbered["seq"], kind="stable")]
+    numbered = np.flatnonzero(kinds & (records["seq"] > 0))
+    inputs = _take(records, numbered[np.argsort(records["seq"][numbered], kind="stable")])
     missing = np.flatnonzero(inputs["seq"] != np.arange(1, len(inputs) + 1))
     if len(missing):
         raise ValueError(f"the trace is not whole: input {missing[0] + 1} is missing of {int(inputs['seq'][-1])}")
     return inputs
+
+
+def _take(records: NDArray[np.void], which: NDArray[np.intp]) -> NDArray[np.void]:
+    """Some records, all their bytes: numpy's own way copies only what is a field of a command."""
+    taken: NDArray[np.void] = records.view(np.uint8).reshape(-1, TRACE_COMMAND.itemsize)[which].view(TRACE_COMMAND)[:, 0]
+    return taken
 
 
 def _plain(values: np.void, spec: type) -> dict[str, Any]:
@@ -86,7 +92,7 @@ def _integers(values: np.void, spec: type) -> dict[str, Any]:
 
 
 def _config(records: NDArray[np.void]) -> Config:
-    found = records[records["kind"] == TraceKind.CONFIG]
+    found = _take(records, np.flatnonzero(records["kind"] == TraceKind.CONFIG))
     if len(found) != 1:
         raise ValueError(f"the trace is not whole: it has {len(found)} configurations, not 1")
     plain = _plain(found.view(TRACE_CONFIG)[0]["config"], Config)
@@ -97,7 +103,7 @@ def _config(records: NDArray[np.void]) -> Config:
 
 def _ranges(records: NDArray[np.void]) -> dict[int, list[NDArray[np.void]]]:
     """By number of the command, its ranges in pieces."""
-    pieces = records[records["kind"] == TraceKind.RANGES].view(TRACE_RANGES)
+    pieces = _take(records, np.flatnonzero(records["kind"] == TraceKind.RANGES)).view(TRACE_RANGES)
     found: dict[int, list[NDArray[np.void]]] = {}
     for piece in pieces[np.lexsort((pieces["first"], pieces["seq"]))]:
         found.setdefault(int(piece["seq"]), []).append(piece["ranges"][: piece["count"]])

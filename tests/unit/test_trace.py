@@ -283,7 +283,7 @@ def test_the_twin_decides_what_the_live_device_decided(seed: int, steps: int) ->
 
 
 def test_another_decision_is_found() -> None:
-    trace = lived(1, 200)[1].copy()
+    trace = np.frombuffer(bytearray(lived(1, 200)[1].tobytes()), TRACE_COMMAND)
     changed = np.flatnonzero(trace["kind"] == TraceKind.COMMAND)[7]
     trace["target"][changed] += 1
     twin = replay(trace)
