@@ -2,7 +2,6 @@
 /* Get and Set Features (NVMe 1.4, 5.13 and 5.21). None can be saved. */
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
 
-#include <linux/bitmap.h>
 #include <linux/ktime.h>
 
 #include "compat.h"
@@ -32,7 +31,7 @@ enum {
 
 #define NVL_HOST_SIZE		512
 #define NVL_TIMESTAMP_SIZE	8
-#define NVL_TIMESTAMP_SET	(1 << 1)	/* Timestamp Origin: by Set Features */
+#define NVL_TIMESTAMP_SET	BIT(1)	/* Timestamp Origin: by Set Features */
 
 static const struct nvl_features nvl_features_default = {
 	.arbitration	= 3,
@@ -265,13 +264,12 @@ static u16 nvl_set_of_namespace(struct nvl_ctrl *ctrl, u8 fid, u32 nsid, u32 dw1
 {
 	u16 status = 0;
 
-	/* neither until power off nor for ever */
-	if (fid == NVME_FEAT_WRITE_PROTECT && (dw11 & 7) > NVME_NS_WRITE_PROTECT)
+	/* neither until power off nor for ever; nor all at once */
+	if (fid == NVME_FEAT_WRITE_PROTECT &&
+	    ((dw11 & 7) > NVME_NS_WRITE_PROTECT || nsid == NVME_NSID_ALL))
 		return NVME_SC_INVALID_FIELD | NVL_DNR;
 	if (nsid != NVME_NSID_ALL)
 		return nvl_ns_status(ctrl, nsid) ?: nvl_set_one_namespace(ctrl, fid, nsid, dw11);
-	if (fid == NVME_FEAT_WRITE_PROTECT)
-		return NVME_SC_INVALID_FIELD | NVL_DNR;
 	for (nsid = 1; nsid <= NVC_MAX_NS && !status; nsid++)
 		if (!nvl_ns_status(ctrl, nsid))
 			status = nvl_set_one_namespace(ctrl, fid, nsid, dw11);

@@ -139,10 +139,11 @@ static u32 nvl_log_firmware(struct nvl_ctrl *ctrl)
 static u32 nvl_log_changed(struct nvl_ctrl *ctrl)
 {
 	__le32 *list = ctrl->page;
+	u32 nr = 0;
 	u32 nsid;
 
 	for_each_set_bit(nsid, ctrl->changed, NVC_MAX_NS + 1)
-		*list++ = cpu_to_le32(nsid);
+		list[nr++] = cpu_to_le32(nsid);
 	return PAGE_SIZE;
 }
 

@@ -71,10 +71,12 @@ static ssize_t nvl_space_store(struct config_item *item, const char *page, size_
 	return err ?: count;
 }
 
-#define NVL_SPACE(_name, _format)							\
+#define NVL_SPACE(_name, _text)								\
 static ssize_t nvl_space_##_name##_show(struct config_item *item, char *page)		\
 {											\
-	return sysfs_emit(page, _format "\n", to_nvl_space(item)->_name);		\
+	const struct nvl_space *space = to_nvl_space(item);				\
+											\
+	return _text;									\
 }											\
 											\
 static ssize_t nvl_space_##_name##_store(struct config_item *item, const char *page,	\
@@ -84,9 +86,9 @@ static ssize_t nvl_space_##_name##_store(struct config_item *item, const char *p
 }											\
 CONFIGFS_ATTR(nvl_space_, _name)
 
-NVL_SPACE(size, "%llu");
-NVL_SPACE(block_size, "%u");
-NVL_SPACE(attached, "%d");
+NVL_SPACE(size, sysfs_emit(page, "%llu\n", space->size));
+NVL_SPACE(block_size, sysfs_emit(page, "%u\n", space->block_size));
+NVL_SPACE(attached, sysfs_emit(page, "%d\n", space->attached));
 
 static struct configfs_attribute *nvl_space_attrs[] = {
 	&nvl_space_attr_size,

@@ -5,7 +5,7 @@
  */
 #include "internal.h"
 
-#define UNIT (1ULL << NVC_NS_SHIFT)
+#define UNIT ((u64)1 << NVC_NS_SHIFT)
 
 static u64 whole_units(u64 bytes)
 {
