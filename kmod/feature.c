@@ -4,17 +4,8 @@
 
 #include <linux/ktime.h>
 
-#include "compat.h"
 #include "nvlab.h"
 #include "trace.h"
-
-/* Select field of Get Features. */
-enum {
-	NVL_SELECT_CURRENT,
-	NVL_SELECT_DEFAULT,
-	NVL_SELECT_SAVED,
-	NVL_SELECT_SUPPORTED,
-};
 
 #define NVL_FEAT_NAMESPACE	BIT(1)
 #define NVL_FEAT_CHANGEABLE	BIT(2)
@@ -29,15 +20,20 @@ enum {
 /* DULBE, of Error Recovery; beside TLER */
 #define NVL_RECOVERY_DULBE	BIT(16)
 
-#define NVL_HOST_SIZE		512
-#define NVL_TIMESTAMP_SIZE	8
-#define NVL_TIMESTAMP_SET	BIT(1)	/* Timestamp Origin: by Set Features */
-
 static const struct nvl_features nvl_features_default = {
 	.arbitration	= 3,
 	.temperature	= { NVL_WARNING_TEMPERATURE, 0 },
 	.vwc		= 1,
 };
+
+static void nvl_recovery_reset(struct nvl_ctrl *ctrl, u32 nsid)
+{
+	const struct nvc_ns *ns = nvc_ns_get(ctrl->core, nsid);
+
+	ctrl->ns[nsid].recovery = 0;
+	if (ns && ns->flags & NVC_NS_DULBE)
+		nvl_ns_switch(ctrl, nsid, ns->flags & NVC_NS_PROTECTED);
+}
 
 /**
  * nvl_features_reset() - as after a controller reset
@@ -49,14 +45,14 @@ void nvl_features_reset(struct nvl_ctrl *ctrl)
 
 	if (ctrl->set->vwc && !ctrl->feat.vwc)
 		nvl_core_cache(ctrl, true);
+	for (nsid = 1; nsid <= NVC_MAX_NS; nsid++)
+		nvl_recovery_reset(ctrl, nsid);
 	ctrl->feat = nvl_features_default;
 	ctrl->reset_at = ktime_get_ns();
 	WRITE_ONCE(ctrl->coalescing, 0);
 	/* the admin queue's is never coalesced */
 	bitmap_zero(ctrl->vector_config, NVL_MAX_QUEUES + 1);
 	__set_bit(0, ctrl->vector_config);
-	for (nsid = 1; nsid <= NVC_MAX_NS; nsid++)
-		ctrl->ns[nsid].recovery = 0;
 }
 
 static u32 nvl_queues_result(const struct nvl_ctrl *ctrl)
@@ -133,35 +129,6 @@ static u16 nvl_get_of_namespace(struct nvl_ctrl *ctrl, u8 fid, u32 nsid, bool de
 	return 0;
 }
 
-static u16 nvl_get_timestamp(struct nvl_ctrl *ctrl, const struct nvme_command *cmd,
-			     bool defaults)
-{
-	u64 passed = div_u64(ktime_get_ns() - ctrl->feat.timestamp_at, NSEC_PER_MSEC);
-	u64 value = (ctrl->feat.timestamp + passed) & GENMASK_ULL(47, 0);
-
-	if (ctrl->feat.timestamp_at)
-		value |= (u64)NVL_TIMESTAMP_SET << 48;
-	else
-		value = div_u64(ktime_get_ns() - ctrl->reset_at, NSEC_PER_MSEC);
-	if (defaults)
-		value = 0;
-	put_unaligned_le64(value, ctrl->page);
-	return nvl_admin_reply(ctrl, cmd, ctrl->page, NVL_TIMESTAMP_SIZE, NVL_TIMESTAMP_SIZE);
-}
-
-/* Whose value is in memory. */
-static u16 nvl_get_data(struct nvl_ctrl *ctrl, const struct nvme_command *cmd, u8 fid,
-			u32 select)
-{
-	u8 host = select == NVL_SELECT_CURRENT ? ctrl->feat.host : 0;
-
-	if (select == NVL_SELECT_SUPPORTED)
-		return 0;
-	if (fid == NVME_FEAT_TIMESTAMP)
-		return nvl_get_timestamp(ctrl, cmd, select != NVL_SELECT_CURRENT);
-	return nvl_admin_reply(ctrl, cmd, &host, sizeof(host), NVL_HOST_SIZE);
-}
-
 static u16 nvl_get_value(struct nvl_ctrl *ctrl, const struct nvme_command *cmd, u8 fid,
 			 u32 select, u32 *result)
 {
@@ -178,7 +145,7 @@ static u16 nvl_get_value(struct nvl_ctrl *ctrl, const struct nvme_command *cmd, 
 		return nvl_get_vector(ctrl, dw11, defaults, result);
 	case NVME_FEAT_TIMESTAMP:
 	case NVME_FEAT_HOST_BEHAVIOR:
-		return nvl_get_data(ctrl, cmd, fid, select);
+		return nvl_get_feature_data(ctrl, cmd, fid, select);
 	case NVME_FEAT_ERR_RECOVERY:
 	case NVME_FEAT_WRITE_PROTECT:
 		return nvl_get_of_namespace(ctrl, fid, le32_to_cpu(cmd->common.nsid),
@@ -276,30 +243,6 @@ static u16 nvl_set_of_namespace(struct nvl_ctrl *ctrl, u8 fid, u32 nsid, u32 dw1
 	return status;
 }
 
-static u16 nvl_set_timestamp(struct nvl_ctrl *ctrl, const struct nvme_command *cmd)
-{
-	u16 status = nvl_admin_take(ctrl, cmd, ctrl->page, NVL_TIMESTAMP_SIZE);
-
-	if (status)
-		return status;
-	ctrl->feat.timestamp = get_unaligned_le64(ctrl->page) & GENMASK_ULL(47, 0);
-	ctrl->feat.timestamp_at = ktime_get_ns();
-	return 0;
-}
-
-static u16 nvl_set_host(struct nvl_ctrl *ctrl, const struct nvme_command *cmd)
-{
-	u8 *data = ctrl->page;
-	u16 status = nvl_admin_take(ctrl, cmd, data, NVL_HOST_SIZE);
-
-	/* ACRE is one bit; no retry delay is ever asked for */
-	if (!status && data[0] > 1)
-		status = NVME_SC_INVALID_FIELD | NVL_DNR;
-	if (!status)
-		ctrl->feat.host = data[0];
-	return status;
-}
-
 /* Reserved values, and options that were not offered. */
 static bool nvl_value_valid(u8 fid, u32 dw11)
 {
@@ -388,9 +331,8 @@ u16 nvl_set_features(struct nvl_ctrl *ctrl, const struct nvme_command *cmd,
 	case NVME_FEAT_IRQ_CONFIG:
 		return nvl_set_vector(ctrl, dw11);
 	case NVME_FEAT_TIMESTAMP:
-		return nvl_set_timestamp(ctrl, cmd);
 	case NVME_FEAT_HOST_BEHAVIOR:
-		return nvl_set_host(ctrl, cmd);
+		return nvl_set_feature_data(ctrl, cmd, fid);
 	case NVME_FEAT_ERR_RECOVERY:
 	case NVME_FEAT_WRITE_PROTECT:
 		return nvl_set_of_namespace(ctrl, fid, nsid, dw11);

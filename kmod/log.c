@@ -27,6 +27,12 @@ static u16 nvl_log_location(u16 status)
 	}
 }
 
+/* Those that meet bad blocks; they also are inside their namespace then. */
+static bool nvl_log_reads(u8 opcode)
+{
+	return opcode == NVC_READ || opcode == NVC_COMPARE || opcode == NVC_VERIFY;
+}
+
 /* The first block that was in the way, or where the command began. */
 static u64 nvl_log_lba(struct nvl_ctrl *ctrl, const struct nvl_sq *sq,
 		       const struct nvme_command *cmd, u16 status)
@@ -35,7 +41,7 @@ static u64 nvl_log_lba(struct nvl_ctrl *ctrl, const struct nvl_sq *sq,
 
 	if (!sq->qid || cmd->common.opcode == nvme_cmd_dsm || cmd->common.opcode == NVC_COPY)
 		return 0;
-	if (status != NVC_SC_READ_ERROR)
+	if (status != NVC_SC_READ_ERROR || !nvl_log_reads(cmd->common.opcode))
 		return lba;
 	spin_lock(&ctrl->core_lock);
 	lba += nvc_readable(ctrl->core, le32_to_cpu(cmd->rw.nsid), lba,

@@ -20,6 +20,8 @@
 #include <linux/spinlock.h>
 #include <linux/workqueue.h>
 
+#include "admin.h"
+#include "device.h"
 #include "irq.h"
 #include "nvc.h"
 #include "queue.h"
@@ -40,8 +42,6 @@
 #define NVL_DSTRD		4
 #define NVL_MAX_MDTS		8
 #define NVL_MAX_PAGES		((1 << NVL_MAX_MDTS) + 1)
-#define NVL_MAX_AERS		4
-#define NVL_ERROR_ENTRIES	64
 #define NVL_DNR			0x4000
 #define NVL_NAME_MAX		32
 
@@ -52,96 +52,6 @@
 #define NVL_TEMPERATURE		300
 #define NVL_WARNING_TEMPERATURE	343
 #define NVL_CRITICAL_TEMPERATURE 353
-
-/**
- * struct nvl_settings - what the user chose, fixed while the power is on
- * @start: physical address of the reserved region; 0 for one in the pool
- * @size: bytes of the region
- * @cpus: where workers run; empty for all CPUs online
- * @block_size: bytes of a logical block: 512 or 4096
- * @vwc: whether the controller reports a volatile write cache
- * @queues: I/O queues of each sort; 0 for as many as the CPUs want
- * @entries: of a queue at most
- * @mdts: log2 of the longest transfer in pages of 4 KiB
- * @temperature: what it says it has, kelvin; may also change while the power is on
- * @timing: how fast the medium is; may also change while the power is on
- * @seed: of every random choice
- * @serial: SN
- * @model: MN
- * @firmware: FR
- * @subnqn: SUBNQN
- * @trace: records of each ring of the trace, a power of two; 0 for no trace
- * @trace_lossless: whether fetching waits for the trace's reader
- */
-struct nvl_settings {
-	u64 start;
-	u64 size;
-	cpumask_var_t cpus;
-	u32 block_size;
-	bool vwc;
-	u16 queues;
-	u16 entries;
-	u16 mdts;
-	u16 temperature;
-	struct nvc_timing timing;
-	u64 seed;
-	char serial[21];
-	char model[41];
-	char firmware[9];
-	char subnqn[224];
-	u32 trace;
-	bool trace_lossless;
-};
-
-/**
- * struct nvl_place - where in physical memory a device is
- * @node: in the list of all places
- * @start: physical address
- * @size: bytes
- */
-struct nvl_place {
-	struct list_head node;
-	u64 start;
-	u64 size;
-};
-
-/**
- * struct nvl_life - what outlasts the power
- * @cycles: times the power went on
- * @unsafe: times it went off while the controller was enabled
- * @on: ns with the power on, until it last went off
- */
-struct nvl_life {
-	u64 cycles;
-	u64 unsafe;
-	u64 on;
-};
-
-/**
- * struct nvl_device - a device by name
- * @group: its directory in configfs
- * @faults: the directory of its fault rules
- * @rules: the rules, by slot
- * @namespaces: the directory of its namespaces
- * @spaces: the namespaces that the user asked for, by NSID - 1
- * @place: its memory while the power is on
- * @life: what outlasts the power
- * @lock: held to change @set or @ctrl
- * @set: the settings
- * @ctrl: the controller while the power is on, else NULL
- */
-struct nvl_device {
-	struct config_group group;
-	struct config_group faults;
-	struct nvl_fault *rules[NVC_MAX_RULES];
-	struct config_group namespaces;
-	struct nvl_space *spaces[NVC_MAX_NS];
-	struct nvl_place place;
-	struct nvl_life life;
-	struct mutex lock;	/* settings and power */
-	struct nvl_settings set;
-	struct nvl_ctrl *ctrl;
-};
 
 /**
  * struct nvl_span - a mapped stretch of storage
@@ -170,62 +80,12 @@ struct nvl_region {
 };
 
 /**
- * struct nvl_features - current values of the features that hold one
- * @arbitration: AB, LPW, MPW, HPW
- * @power: PS and WH
- * @temperature: over and under temperature threshold, kelvin
- * @coalescing: THR and TIME
- * @atomicity: DN
- * @async_config: which asynchronous events the host wants
- * @vwc: whether the volatile write cache is enabled
- * @host: Host Behavior Support
- * @timestamp: what the host set it to, ms
- * @timestamp_at: when it did, ns; 0: since the reset
- */
-struct nvl_features {
-	u32 arbitration;
-	u32 power;
-	u32 temperature[2];
-	u32 coalescing;
-	u32 atomicity;
-	u32 async_config;
-	u32 vwc;
-	u8 host;
-	u64 timestamp;
-	u64 timestamp_at;
-};
-
-/**
- * struct nvl_ns - what the core does not know of a namespace
- * @made: how many had its NSID before; no two have the same name
- * @shared: more than one controller may have it
- * @recovery: TLER
- */
-struct nvl_ns {
-	u32 made;
-	bool shared;
-	u16 recovery;
-};
-
-/**
  * struct nvl_page_lock - keeps some pages of storage
  * @lock: held while one of them is read or written
  */
 struct nvl_page_lock {
 	spinlock_t lock;	/* the pages */
 } ____cacheline_aligned_in_smp;
-
-/**
- * struct nvl_error_log - the last errors
- * @lock: workers and the control thread write
- * @count: errors since the power went on
- * @slots: a ring by @count
- */
-struct nvl_error_log {
-	spinlock_t lock;	/* the ring */
-	u64 count;
-	struct nvme_error_slot slots[NVL_ERROR_ENTRIES];
-};
 
 /**
  * enum nvl_state - as the control thread sees it
@@ -369,18 +229,6 @@ struct nvl_ctrl {
 };
 
 /**
- * enum nvl_event - asynchronous events
- * @NVL_EVENT_DOORBELL: the host rang nonsense
- * @NVL_EVENT_TEMPERATURE: the temperature went beyond a threshold
- * @NVL_EVENT_NAMESPACE: a namespace changed
- */
-enum nvl_event {
-	NVL_EVENT_DOORBELL,
-	NVL_EVENT_TEMPERATURE,
-	NVL_EVENT_NAMESPACE,
-};
-
-/**
  * nvl_max_transfer() - the longest data of a command
  * @ctrl: the controller
  *
@@ -413,30 +261,6 @@ static inline bool nvl_ctrl_acts(const struct nvl_ctrl *ctrl)
 {
 	return READ_ONCE(ctrl->dma) && !READ_ONCE(ctrl->trouble);
 }
-
-/* settings.c */
-int nvl_settings_init(struct nvl_settings *set, const char *name);
-void nvl_settings_free(struct nvl_settings *set);
-int nvl_parse_size(const char *name, const char *text, u64 *value);
-int nvl_parse_entries(const char *text, u32 *entries);
-int nvl_parse_cpus(const char *text, struct cpumask *cpus);
-void nvl_identity(const char *name, u64 kind, u64 half[2]);
-
-/* attr.c */
-extern struct configfs_attribute *nvl_device_attrs[];
-
-/* configfs.c */
-int nvl_configfs_init(void);
-void nvl_configfs_exit(void);
-struct nvl_device *nvl_configfs_first(const char *name);
-void nvl_configfs_forget(struct nvl_device *device);
-
-/* device.c */
-struct nvl_device *nvl_device_alloc(const char *name);
-void nvl_device_free(struct nvl_device *device);
-int nvl_device_on(struct nvl_device *device);
-void nvl_device_off(struct nvl_device *device);
-int nvl_device_timing(struct nvl_device *device, const struct nvc_timing *t);
 
 /* stats.c */
 void nvl_stats_init(void);
@@ -475,52 +299,6 @@ bool nvl_regs_moved(const struct nvl_ctrl *ctrl);
 bool nvl_regs_poll(struct nvl_ctrl *ctrl);
 void nvl_regs_stop(struct nvl_ctrl *ctrl);
 u32 *nvl_doorbell(struct nvl_ctrl *ctrl, u16 qid, bool cq);
-
-/* admin.c */
-bool nvl_admin_poll(struct nvl_ctrl *ctrl);
-bool nvl_admin_waits(struct nvl_ctrl *ctrl);
-u16 nvl_admin_take(struct nvl_ctrl *ctrl, const struct nvme_command *cmd,
-		   void *data, u32 len);
-u16 nvl_admin_reply(struct nvl_ctrl *ctrl, const struct nvme_command *cmd,
-		    const void *data, u32 have, u32 len);
-
-/* event.c */
-void nvl_event(struct nvl_ctrl *ctrl, enum nvl_event event);
-void nvl_events_reset(struct nvl_ctrl *ctrl);
-void nvl_events_seen(struct nvl_ctrl *ctrl, u8 log);
-bool nvl_events_post(struct nvl_ctrl *ctrl);
-bool nvl_health_warns(const struct nvl_ctrl *ctrl);
-void nvl_health_poll(struct nvl_ctrl *ctrl);
-
-/* namespace.c */
-u16 nvl_ns_management(struct nvl_ctrl *ctrl, const struct nvme_command *cmd, u32 *result);
-u16 nvl_ns_attachment(struct nvl_ctrl *ctrl, const struct nvme_command *cmd);
-u16 nvl_format(struct nvl_ctrl *ctrl, const struct nvme_command *cmd);
-u16 nvl_ns_switch(struct nvl_ctrl *ctrl, u32 nsid, u32 flags);
-void nvl_ns_changed(struct nvl_ctrl *ctrl, u32 nsid);
-
-/* space.c */
-void nvl_spaces_init(struct nvl_device *device);
-int nvl_spaces_make(struct nvl_ctrl *ctrl, struct nvl_device *device);
-
-/* reserve.c */
-ssize_t nvl_reserve_show(char *page);
-int nvl_reserve_set(const char *text);
-ssize_t nvl_reserve_free(char *page);
-int nvl_reserve_take(struct nvl_device *device);
-void nvl_reserve_give(struct nvl_device *device);
-
-/* identify.c, log.c, feature.c */
-u16 nvl_identify(struct nvl_ctrl *ctrl, const struct nvme_command *cmd);
-u16 nvl_ns_status(const struct nvl_ctrl *ctrl, u32 nsid);
-u16 nvl_get_log(struct nvl_ctrl *ctrl, const struct nvme_command *cmd);
-void nvl_log_error(struct nvl_ctrl *ctrl, const struct nvl_sq *sq,
-		   const struct nvme_command *cmd, u16 status);
-void nvl_features_reset(struct nvl_ctrl *ctrl);
-u16 nvl_get_features(struct nvl_ctrl *ctrl, const struct nvme_command *cmd,
-		     u32 *result);
-u16 nvl_set_features(struct nvl_ctrl *ctrl, const struct nvme_command *cmd,
-		     u32 *result);
 
 /* wake.c */
 int nvl_wake_init(void);
