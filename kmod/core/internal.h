@@ -3,7 +3,7 @@
 #ifndef NVC_INTERNAL_H
 #define NVC_INTERNAL_H
 
-#include "nvc.h"
+#include "nvc_ssd.h"
 
 /**
  * struct nvc_written - which blocks hold data, one bit each
@@ -19,25 +19,45 @@ struct nvc_written {
 };
 
 size_t nvc_written_size(u64 blocks);
-void nvc_written_init(struct nvc_written *w, void *memory, u64 blocks);
+void nvc_written_attach(struct nvc_written *w, void *memory, u64 blocks);
+void nvc_written_reset(struct nvc_written *w, u64 blocks);
 void nvc_written_set(struct nvc_written *w, u64 slba, u64 nlb);
 void nvc_written_clear(struct nvc_written *w, u64 slba, u64 nlb);
+u64 nvc_written_bits(const struct nvc_written *w, u64 slba);
 u64 nvc_written_run(const struct nvc_written *w, u64 slba, u64 nlb, bool *written);
 
 /**
  * struct nvc_media - one kind of device
  * @size: bytes of the kind's own state, a multiple of 8
- * @reset: drop the work under way; also makes the state of a new device
+ * @init: make the state of a new device
+ * @attach: put in place what the state points to, after it was moved; or NULL
+ * @reset: drop the work under way
+ * @retime: the live part of the model has changed; or NULL
+ * @refuse: status of a valid command that the medium cannot take; or NULL
  * @target: carry out a valid command from @c->now on, and say when it is due
+ * @cut: the power goes, see nvc_cut(); or NULL if nothing is ever lost
  */
 struct nvc_media {
 	size_t (*size)(const struct nvc_config *config);
+	void (*init)(struct nvc *c);
+	void (*attach)(struct nvc *c);
 	void (*reset)(struct nvc *c);
+	void (*retime)(struct nvc *c);
+	u16 (*refuse)(const struct nvc *c, const struct nvc_cmd *cmd);
 	u64 (*target)(struct nvc *c, const struct nvc_cmd *cmd,
 		      const struct nvc_range *ranges);
+	u32 (*cut)(struct nvc *c, struct nvc_lost *lost, u64 *ready);
 };
 
 extern const struct nvc_media nvc_nvm;
+extern const struct nvc_media nvc_ssd;
+extern const struct nvc_media nvc_hdd;
+
+int nvc_model_check(const struct nvc_model *model);
+int nvc_model_check_live(const struct nvc_model *from, const struct nvc_model *to);
+int nvc_ssd_check(const struct nvc_config *config);
+void nvc_attach(struct nvc *c);
+void nvc_arrive(struct nvc *c, u64 now);
 
 /**
  * struct nvc - a device

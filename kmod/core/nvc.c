@@ -4,6 +4,8 @@
 
 static const struct nvc_media *const kinds[NVC_KINDS] = {
 	[NVC_NVM] = &nvc_nvm,
+	[NVC_SSD] = &nvc_ssd,
+	[NVC_HDD] = &nvc_hdd,
 };
 
 static int check_timing(const struct nvc_timing *t, u32 block_shift)
@@ -15,15 +17,29 @@ static int check_timing(const struct nvc_timing *t, u32 block_shift)
 	return 0;
 }
 
+static int check_model(const struct nvc_config *config)
+{
+	int err = 0;
+
+	if (config->kind != NVC_NVM)
+		err = nvc_model_check(&config->model);
+	if (!err && config->kind == NVC_SSD)
+		err = nvc_ssd_check(config);
+	return err;
+}
+
 int nvc_check(const struct nvc_config *config)
 {
+	int err;
+
 	if (config->kind >= NVC_KINDS || !config->blocks || config->vwc > 1)
 		return -EINVAL;
 	if (config->block_shift != 9 && config->block_shift != 12)
 		return -EINVAL;
 	if (config->blocks > 1ULL << (NVC_MAX_BYTES_SHIFT - config->block_shift))
 		return -ERANGE;
-	return check_timing(&config->timing, config->block_shift);
+	err = check_timing(&config->timing, config->block_shift);
+	return err ? err : check_model(config);
 }
 
 size_t nvc_size(const struct nvc_config *config)
@@ -34,9 +50,20 @@ size_t nvc_size(const struct nvc_config *config)
 	       nvc_written_size(config->blocks);
 }
 
-int nvc_init(struct nvc *c, const struct nvc_config *config)
+/* Sets every pointer into the device's own memory. */
+void nvc_attach(struct nvc *c)
 {
 	u8 *memory = (u8 *)(c + 1);
+
+	c->media = kinds[c->config.kind];
+	c->state = memory;
+	nvc_written_attach(&c->written, memory + c->media->size(&c->config), c->config.blocks);
+	if (c->media->attach)
+		c->media->attach(c);
+}
+
+int nvc_init(struct nvc *c, const struct nvc_config *config)
+{
 	int err = nvc_check(config);
 
 	if (err)
@@ -44,14 +71,15 @@ int nvc_init(struct nvc *c, const struct nvc_config *config)
 	memset(c, 0, sizeof(*c));
 	c->config = *config;
 	c->media = kinds[config->kind];
-	c->state = memory;
-	nvc_written_init(&c->written, memory + c->media->size(config), config->blocks);
-	c->media->reset(c);
+	c->state = c + 1;
+	c->media->init(c);
+	nvc_attach(c);
+	nvc_written_reset(&c->written, config->blocks);
 	return 0;
 }
 
 /* An input arrives: it gets the next number, and time does not run backwards. */
-static void arrive(struct nvc *c, u64 now)
+void nvc_arrive(struct nvc *c, u64 now)
 {
 	c->now = nvc_max(c->now, now);
 	c->seq++;
@@ -170,11 +198,13 @@ static u16 carry_out(struct nvc *c, const struct nvc_cmd *cmd,
 void nvc_submit(struct nvc *c, const struct nvc_cmd *cmd,
 		const struct nvc_range *ranges, struct nvc_decision *decision)
 {
-	arrive(c, cmd->now);
+	nvc_arrive(c, cmd->now);
 	memset(decision, 0, sizeof(*decision));
 	decision->seq = c->seq;
 	decision->target = c->now;
 	decision->status = check_cmd(c, cmd, ranges);
+	if (!decision->status && c->media->refuse)
+		decision->status = c->media->refuse(c, cmd);
 	if (decision->status) {
 		c->counters.errors++;
 		return;
@@ -194,14 +224,14 @@ int nvc_set_timing(struct nvc *c, u64 now, const struct nvc_timing *timing)
 
 	if (err)
 		return err;
-	arrive(c, now);
+	nvc_arrive(c, now);
 	c->config.timing = *timing;
 	return 0;
 }
 
 void nvc_reset(struct nvc *c, u64 now)
 {
-	arrive(c, now);
+	nvc_arrive(c, now);
 	c->media->reset(c);
 }
 

@@ -12,7 +12,7 @@
 #ifndef NVC_H
 #define NVC_H
 
-#include "nvc_types.h"
+#include "nvc_model.h"
 
 /* The NSID that means all namespaces. Flush takes it: VWC bits 2:1 are 11b. */
 #define NVC_ALL_NS 0xffffffff
@@ -22,10 +22,14 @@ struct nvc;
 /**
  * enum nvc_kind - what the device is
  * @NVC_NVM: no NAND underneath: a fixed delay and a time per unit
+ * @NVC_SSD: a conventional SSD: flash and its translation
+ * @NVC_HDD: a spinning disk
  * @NVC_KINDS: how many there are
  */
 enum nvc_kind {
 	NVC_NVM = 0,
+	NVC_SSD,
+	NVC_HDD,
 	NVC_KINDS,
 };
 
@@ -67,19 +71,23 @@ struct nvc_timing {
 /**
  * struct nvc_config - what is fixed when a device is made
  * @blocks: capacity in logical blocks
+ * @seed: of every random choice
  * @kind: enum nvc_kind
  * @block_shift: log2 of a logical block in bytes: 9 or 12
  * @vwc: 1 if the controller reports a volatile write cache, else 0. It says
  *	what Flush costs: a write is done when the medium has it, so with a
  *	cache Flush waits for the writes under way, and without one for nothing
- * @timing: the first timing
+ * @timing: the first timing, of kind nvm
+ * @model: of the other kinds
  */
 struct nvc_config {
 	u64 blocks;
+	u64 seed;
 	u32 kind;
 	u32 block_shift;
 	u32 vwc;
 	struct nvc_timing timing;
+	struct nvc_model model;
 };
 
 /** enum nvc_opcode - NVM command set, I/O commands */
@@ -112,6 +120,7 @@ enum nvc_status {
 	NVC_SC_INVALID_FIELD = 0x4002,
 	NVC_SC_INVALID_NS = 0x400b,
 	NVC_SC_LBA_RANGE = 0x4080,
+	NVC_SC_READ_ONLY = 0x4182,
 };
 
 /**

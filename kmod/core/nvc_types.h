@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * What the core takes from its surroundings, once for each body: integer
- * types, errno numbers, memset, and a 64-bit remainder. Nothing else.
+ * types, errno numbers, memset, and 64-bit division. Nothing else.
  */
 #ifndef NVC_TYPES_H
 #define NVC_TYPES_H
@@ -21,6 +21,11 @@ static inline u32 nvc_mod(u64 dividend, u32 divisor)
 	return remainder;
 }
 
+static inline u64 nvc_div(u64 dividend, u32 divisor)
+{
+	return div_u64(dividend, divisor);
+}
+
 #else
 
 #include <errno.h>
@@ -36,6 +41,11 @@ typedef unsigned long long u64;
 static inline u32 nvc_mod(u64 dividend, u32 divisor)
 {
 	return dividend % divisor;
+}
+
+static inline u64 nvc_div(u64 dividend, u32 divisor)
+{
+	return dividend / divisor;
 }
 
 #endif

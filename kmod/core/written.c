@@ -20,6 +20,14 @@ static bool test(const u64 *bits, u64 bit)
 	return bits[bit / WORD_BITS] >> (bit % WORD_BITS) & 1;
 }
 
+/* The state of @slba, lowest, and of the blocks behind it in its word of 64. */
+u64 nvc_written_bits(const struct nvc_written *w, u64 slba)
+{
+	if (!test(w->used, slba / CHUNK_BITS))
+		return 0;
+	return w->bits[slba / WORD_BITS] >> (slba % WORD_BITS);
+}
+
 static void assign(u64 *bits, u64 first, u64 count, bool value)
 {
 	while (count) {
@@ -47,13 +55,15 @@ size_t nvc_written_size(u64 blocks)
 	return (words(chunks(blocks)) + chunks(blocks) * (CHUNK_BITS / WORD_BITS)) * sizeof(u64);
 }
 
-void nvc_written_init(struct nvc_written *w, void *memory, u64 blocks)
+void nvc_written_attach(struct nvc_written *w, void *memory, u64 blocks)
 {
-	size_t n = words(chunks(blocks));
-
 	w->used = memory;
-	w->bits = w->used + n;
-	memset(w->used, 0, n * sizeof(u64));
+	w->bits = w->used + words(chunks(blocks));
+}
+
+void nvc_written_reset(struct nvc_written *w, u64 blocks)
+{
+	memset(w->used, 0, words(chunks(blocks)) * sizeof(u64));
 }
 
 static void use_chunk(struct nvc_written *w, u64 chunk)

@@ -3,7 +3,7 @@
 #ifndef NVC_BATCH_H
 #define NVC_BATCH_H
 
-#include "nvc.h"
+#include "nvc_ssd.h"
 
 /* Decides @n commands in order; @ranges holds the ranges of all of them. */
 void batch_submit(struct nvc *c, const struct nvc_cmd *cmds, size_t n,
@@ -14,5 +14,11 @@ size_t batch_count_ranges(const struct nvc_cmd *cmds, size_t n);
 
 /* Sets @written[i] to 1 where block @slba + i holds data, else to 0. */
 void batch_written(const struct nvc *c, u64 slba, u64 nlb, u8 *written);
+
+/* Checks all that must hold for an SSD. Returns NULL, or the condition that does not. */
+const char *batch_audit(const struct nvc *c);
+
+/* When each die and then each channel of an SSD is done, ns. Returns how many; @times may be NULL. */
+u32 batch_times(const struct nvc *c, u64 *times);
 
 #endif

@@ -27,6 +27,7 @@ def dtype_of(struct: str) -> np.dtype[np.void]:
 COMMAND = dtype_of("nvc_cmd")
 RANGE = dtype_of("nvc_range")
 DECISION = dtype_of("nvc_decision")
+LOST = dtype_of("nvc_lost")
 
 MAX_BLOCKS: int = lib.NVC_MAX_BLOCKS
 MAX_RANGES: int = lib.NVC_MAX_RANGES
@@ -37,6 +38,8 @@ class Kind(IntEnum):
     """What a device is."""
 
     NVM = lib.NVC_NVM
+    SSD = lib.NVC_SSD
+    HDD = lib.NVC_HDD
 
 
 class Opcode(IntEnum):
@@ -64,6 +67,7 @@ class Status(IntEnum):
     INVALID_FIELD = lib.NVC_SC_INVALID_FIELD
     INVALID_NAMESPACE = lib.NVC_SC_INVALID_NS
     LBA_OUT_OF_RANGE = lib.NVC_SC_LBA_RANGE
+    READ_ONLY = lib.NVC_SC_READ_ONLY
 
 
 class Data(IntEnum):

@@ -1,0 +1,214 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * NAND: when a read, a program or an erase is done.
+ *
+ * A die does one thing at a time, in the order it was asked, but for reads of
+ * the host that may interrupt. A channel or a link serves whoever is ready
+ * first: a transfer booked for later leaves the time before it to others.
+ */
+#include "ssd.h"
+
+#define COST_SHIFT 24
+
+/* ns for a byte, at MB/s, times 2^24: a thousandth of a per cent at worst. */
+static u64 byte_cost(u32 speed)
+{
+	return speed ? nvc_div(1000ULL << COST_SHIFT, speed) : 0;
+}
+
+/* Page types of a cell in the order they are programmed. */
+static void by_type(u32 bits, u32 lsb, u32 csb, u32 msb, u32 tsb, u32 *time)
+{
+	time[0] = lsb;
+	time[1] = bits == 2 ? msb : csb;
+	time[2] = msb;
+	time[3] = tsb;
+}
+
+void nvc_nand_timing(struct nvc *c)
+{
+	const struct nvc_model *m = &c->config.model;
+	struct ssd *s = ssd_of(c);
+
+	by_type(m->cell_bits, m->read_lsb, m->read_csb, m->read_msb, m->read_tsb, s->sense);
+	by_type(m->cell_bits, m->program_lsb, m->program_csb, m->program_msb, m->program_tsb,
+		s->program);
+	s->channel_cost = byte_cost(m->channel_speed);
+	s->link_cost = byte_cost(m->link_speed);
+}
+
+static void drop_gap(struct ssd_timeline *t, u32 gap)
+{
+	t->gaps--;
+	for (; gap < t->gaps; gap++) {
+		t->from[gap] = t->from[gap + 1];
+		t->to[gap] = t->to[gap + 1];
+	}
+}
+
+static void add_gap(struct ssd_timeline *t, u32 at, u64 from, u64 to)
+{
+	u32 i;
+
+	for (i = t->gaps++; i > at; i--) {
+		t->from[i] = t->from[i - 1];
+		t->to[i] = t->to[i - 1];
+	}
+	t->from[at] = from;
+	t->to[at] = to;
+}
+
+/* Takes a part of a gap. Where there is no place for two rests the first is given up. */
+static void use_gap(struct ssd_timeline *t, u32 gap, u64 start, u64 end)
+{
+	u64 from = t->from[gap];
+	u64 to = t->to[gap];
+
+	if (start == from && end == to) {
+		drop_gap(t, gap);
+		return;
+	}
+	t->from[gap] = end;
+	if (end == to) {
+		t->from[gap] = from;
+		t->to[gap] = start;
+	} else if (start > from && t->gaps < SSD_GAPS) {
+		add_gap(t, gap, from, start);
+	}
+}
+
+static u64 book_end(struct ssd_timeline *t, u64 now, u64 ready, u64 duration)
+{
+	u64 free = nvc_max(t->end, now);
+
+	if (ready > free) {
+		if (t->gaps == SSD_GAPS)
+			drop_gap(t, 0);
+		add_gap(t, t->gaps, free, ready);
+		free = ready;
+	}
+	t->end = free + duration;
+	return t->end;
+}
+
+/**
+ * nvc_timeline_book() - do one thing as early as possible
+ * @t: what does it
+ * @now: ns; nothing will ever be ready before
+ * @ready: ns, from which on it can be done
+ * @duration: ns
+ *
+ * Return: ns, when it is done.
+ */
+u64 nvc_timeline_book(struct ssd_timeline *t, u64 now, u64 ready, u64 duration)
+{
+	u32 gap;
+
+	if (!duration)
+		return ready;
+	while (t->gaps && t->to[0] <= now)
+		drop_gap(t, 0);
+	for (gap = 0; gap < t->gaps; gap++) {
+		u64 start = nvc_max(t->from[gap], ready);
+
+		if (start + duration <= t->to[gap]) {
+			use_gap(t, gap, start, start + duration);
+			return start + duration;
+		}
+	}
+	return book_end(t, now, ready, duration);
+}
+
+/* The host's reads go first where the drive can suspend; the work they interrupt ends later. */
+static u64 sense(struct nvc *c, struct ssd_die *die, u32 time, u64 ready, bool host)
+{
+	const struct nvc_model *m = &c->config.model;
+
+	if (host && m->suspend && die->busy > nvc_max(ready, die->reads)) {
+		die->reads = nvc_max(ready + m->suspend_time, die->reads) + time;
+		die->busy += (u64)time + m->suspend_time;
+		return die->reads;
+	}
+	die->busy = nvc_max(die->busy, ready) + time;
+	if (host)
+		die->reads = die->busy;
+	return die->busy;
+}
+
+static u64 transfer(struct nvc *c, u32 die, u32 units, u64 ready)
+{
+	struct ssd *s = ssd_of(c);
+	u64 duration = ((u64)units << SSD_UNIT_SHIFT) * s->channel_cost >> COST_SHIFT;
+
+	return nvc_timeline_book(&s->a.channels[die % c->config.model.channels], s->time, ready,
+				 duration);
+}
+
+/**
+ * nvc_nand_read() - read a page
+ * @c: the device
+ * @place: physical unit, the first wanted
+ * @units: units of the same page that are wanted
+ * @ready: ns, when it may begin
+ * @host: the host waits for it
+ *
+ * Return: ns, when the units have come over the channel.
+ */
+u64 nvc_nand_read(struct nvc *c, u32 place, u32 units, u64 ready, bool host)
+{
+	const struct nvc_model *m = &c->config.model;
+	struct ssd *s = ssd_of(c);
+	const struct ssd_shape *g = &s->shape;
+	u32 in_line = place % g->per_line;
+	u32 word = in_line / g->per_program;
+	u32 page = word / g->lanes * m->program_pages + in_line % g->per_program / g->per_page;
+	u32 die = word % g->lanes % g->dies;
+	u64 end;
+
+	s->stats.senses++;
+	end = sense(c, &s->a.dies[die], s->sense[page % m->cell_bits], ready, host);
+	return transfer(c, die, units, end);
+}
+
+/**
+ * nvc_nand_program() - program a word
+ * @c: the device
+ * @word: of a line
+ * @ready: ns, when its data are there
+ *
+ * Return: ns, when it is done.
+ */
+u64 nvc_nand_program(struct nvc *c, u32 word, u64 ready)
+{
+	const struct nvc_model *m = &c->config.model;
+	struct ssd *s = ssd_of(c);
+	u32 page = word / s->shape.lanes * m->program_pages;
+	u32 die = word % s->shape.lanes % s->shape.dies;
+	u64 start = transfer(c, die, s->shape.per_program, ready);
+	struct ssd_die *d = &s->a.dies[die];
+
+	s->stats.programs++;
+	d->busy = nvc_max(d->busy, start) + s->program[page % m->cell_bits];
+	return d->busy;
+}
+
+/**
+ * nvc_nand_erase() - erase all blocks of a line
+ * @c: the device
+ * @line: the line
+ * @ready: ns, when nothing on it is needed any more
+ */
+void nvc_nand_erase(struct nvc *c, u32 line, u64 ready)
+{
+	struct ssd *s = ssd_of(c);
+	u32 lane;
+
+	s->stats.erases++;
+	s->a.lines[line].erases++;
+	for (lane = 0; lane < s->shape.lanes; lane++) {
+		struct ssd_die *die = &s->a.dies[lane % s->shape.dies];
+
+		if (!ssd_bad(s, line, lane))
+			die->busy = nvc_max(die->busy, ready) + c->config.model.erase;
+	}
+}

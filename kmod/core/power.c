@@ -1,0 +1,195 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * The power goes. What was written and neither flushed nor old enough to have
+ * left the buffer may be undone, newest first; what is undone in one unit of a
+ * write that must not be torn is undone in all. Copies by collection are not
+ * lost, since their originals are erased only later.
+ */
+#include "ssd.h"
+
+#define MS 1000000ULL
+
+static bool in_flight(const struct nvc *c, const struct ssd_undo *entry)
+{
+	const struct ssd_slot *slot = &ssd_of(c)->a.slots[entry->slot];
+
+	return entry->seq && slot->word == entry->word && slot->done > c->now;
+}
+
+static struct ssd_undo *undo_before(struct ssd *s, u32 back)
+{
+	u32 n = s->shape.undos;
+
+	return &s->a.undo[(s->undo_at + n - back) % n];
+}
+
+/* How many entries from @back on are parts of one write that stands or falls together. */
+static u32 group_length(struct ssd *s, u32 back)
+{
+	struct ssd_undo *first = undo_before(s, back);
+	u32 n = 1;
+
+	if (!first->whole)
+		return 1;
+	while (back + n <= s->shape.undos && undo_before(s, back + n)->seq == first->seq)
+		n++;
+	return n;
+}
+
+/* The blocks of the write read as they did before it. */
+static void restore_blocks(struct nvc *c, const struct ssd_undo *entry)
+{
+	u32 shift = SSD_UNIT_SHIFT - c->config.block_shift;
+	u32 block;
+
+	for (block = entry->first; block < entry->first + entry->count; block++) {
+		u64 lba = ((u64)entry->unit << shift) + block;
+
+		if (entry->mask >> block & 1)
+			nvc_written_set(&c->written, lba, 1);
+		else
+			nvc_written_clear(&c->written, lba, 1);
+	}
+}
+
+/* Whether it is still what the write left: not overwritten, not deallocated. */
+static bool current_unit(const struct nvc *c, const struct ssd_undo *entry)
+{
+	return ssd_of(c)->a.l2p[entry->unit] == entry->place && nvc_unit_mask(c, entry->unit);
+}
+
+static void undo(struct nvc *c, struct ssd_undo *entry, struct nvc_lost *lost)
+{
+	struct ssd *s = ssd_of(c);
+	u32 shift = SSD_UNIT_SHIFT - c->config.block_shift;
+
+	lost->seq = entry->seq;
+	lost->slba = ((u64)entry->unit << shift) + entry->first;
+	lost->nlb = entry->count;
+	nvc_unit_unmap(c, entry->unit);
+	restore_blocks(c, entry);
+	s->stats.lost_units++;
+	if (!nvc_unit_mask(c, entry->unit))
+		return;
+	if (entry->old != SSD_NONE) {
+		nvc_unit_place(c, entry->unit, entry->old);
+		s->stats.mapped_units++;
+		return;
+	}
+	/* no longer tied to a place, so that collection lets it be */
+	entry->gone = true;
+	entry->whole = false;
+	entry->place = SSD_NONE;
+}
+
+static u32 undo_group(struct nvc *c, u32 back, u32 length, struct nvc_lost *lost)
+{
+	struct ssd *s = ssd_of(c);
+	bool any = false;
+	u32 n = 0;
+	u32 i;
+
+	for (i = back; i < back + length; i++)
+		any |= in_flight(c, undo_before(s, i));
+	for (i = back; any && i < back + length; i++)
+		if (current_unit(c, undo_before(s, i)))
+			undo(c, undo_before(s, i), &lost[n++]);
+	return n;
+}
+
+static u32 undo_all(struct nvc *c, struct nvc_lost *lost)
+{
+	struct ssd *s = ssd_of(c);
+	u32 back = 1;
+	u32 n = 0;
+
+	while (back <= s->shape.undos) {
+		u32 length = group_length(s, back);
+
+		n += undo_group(c, back, length, lost + n);
+		back += length;
+	}
+	return n;
+}
+
+/* Old content that was erased since is written anew. */
+static void rewrite_gone(struct nvc *c)
+{
+	struct ssd *s = ssd_of(c);
+	u32 i;
+
+	for (i = 0; i < s->shape.undos; i++) {
+		struct ssd_undo *entry = &s->a.undo[i];
+		u32 unit = entry->unit;
+		bool gone = entry->gone && s->a.l2p[unit] == SSD_NONE;
+
+		memset(entry, 0, sizeof(*entry));
+		if (!gone || !nvc_unit_mask(c, unit))
+			continue;
+		nvc_gc_room(c);
+		nvc_stream_word(c, SSD_GC);
+		nvc_stream_append(c, SSD_GC, unit, s->time);
+		s->stats.gc_units++;
+	}
+}
+
+/* Reading what was written since the lines in work were opened, all dies at once. */
+static u64 scan_time(const struct nvc *c)
+{
+	const struct ssd *s = ssd_of(c);
+	u32 pages = 0;
+	u32 i;
+
+	for (i = 0; i < SSD_STREAMS && !c->config.model.plp; i++)
+		if (s->streams[i].line != SSD_NONE)
+			pages += (s->streams[i].word / s->shape.lanes + 1) *
+				 c->config.model.program_pages;
+	return (u64)pages * s->sense[c->config.model.cell_bits - 1];
+}
+
+static void restart(struct nvc *c, u64 ready)
+{
+	struct ssd *s = ssd_of(c);
+	u32 i;
+
+	memset(&s->link_in, 0, sizeof(s->link_in));
+	memset(&s->link_out, 0, sizeof(s->link_out));
+	memset(s->a.channels, 0, c->config.model.channels * sizeof(struct ssd_timeline));
+	for (i = 0; i < s->shape.dies; i++)
+		s->a.dies[i] = (struct ssd_die){ .busy = ready, .reads = ready };
+	for (i = 0; i < s->shape.slots; i++)
+		if (s->a.slots[i].done != SSD_NEVER)
+			s->a.slots[i].done = 0;
+	for (i = 0; i < s->shape.lines; i++)
+		s->a.lines[i].programmed = 0;
+	s->durable = 0;
+	s->gc.copied = 0;
+	s->gc.seen = 0;
+	s->time = ready;
+	s->last = ready;
+}
+
+/**
+ * nvc_ssd_cut() - what the power's going does to an SSD
+ * @c: the device
+ * @lost: as in nvc_cut()
+ * @ready: as in nvc_cut()
+ *
+ * Return: entries of @lost.
+ */
+u32 nvc_ssd_cut(struct nvc *c, struct nvc_lost *lost, u64 *ready)
+{
+	struct ssd *s = ssd_of(c);
+	u32 n;
+	u32 i;
+
+	*ready = c->now + c->config.model.recovery * MS + scan_time(c);
+	nvc_gc_stop(c);
+	n = undo_all(c, lost);
+	restart(c, *ready);
+	rewrite_gone(c);
+	for (i = 0; i < SSD_STREAMS; i++)
+		nvc_stream_pad(c, i);
+	s->stats.power_cuts++;
+	return n;
+}
