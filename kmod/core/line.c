@@ -64,15 +64,34 @@ void nvc_line_take(struct ssd *s, u32 line)
 	}
 }
 
-/* The list a closed line belongs to: units that do not come free; all in one where order is age. */
+/* Two lines of which half is good hold what one whole line does: collection counts on it. */
+static bool worn_out(const struct ssd *s, u32 line)
+{
+	return s->a.lines[line].good * 2 < s->shape.lanes;
+}
+
+/* Units that a line holds when it is next erased. */
+u32 nvc_line_room(const struct ssd *s, u32 line)
+{
+	return worn_out(s, line) ? 0 : s->a.lines[line].good * s->shape.rows * s->shape.per_program;
+}
+
+/* Units that collecting a line gives back. */
+u32 nvc_line_gain(const struct ssd *s, u32 line)
+{
+	u32 room = nvc_line_room(s, line);
+
+	return room - nvc_min(room, s->a.lines[line].valid);
+}
+
+/* The list a closed line belongs to: the less to gain the later; all in one where order is age. */
 u32 nvc_line_key(const struct nvc *c, u32 line)
 {
 	const struct ssd *s = ssd_of(c);
-	const struct ssd_line *l = &s->a.lines[line];
 
 	if (c->config.model.gc_policy != SSD_GREEDY)
 		return 0;
-	return l->valid + s->shape.per_line - l->full;
+	return s->shape.per_line - nvc_line_gain(s, line);
 }
 
 /* The oldest line of the best list, or SSD_NONE. */
@@ -105,16 +124,9 @@ u32 nvc_line_alloc(struct ssd *s)
 	s->free_lines--;
 	lines[best].state = SSD_OPEN;
 	lines[best].valid = 0;
-	lines[best].full = 0;
 	lines[best].programmed = 0;
 	memset(ssd_valid_map(s, best), 0, s->shape.map_words * sizeof(u64));
 	return best;
-}
-
-/* Two lines of which half is good hold what one whole line does: collection counts on it. */
-static bool worn_out(const struct ssd *s, u32 line)
-{
-	return s->a.lines[line].good * 2 < s->shape.lanes;
 }
 
 /* An erased line is free, or retires. */
@@ -134,17 +146,13 @@ void nvc_line_free(struct ssd *s, u32 line)
 void nvc_line_mark_bad(struct ssd *s, u32 line, u32 lane)
 {
 	const struct ssd_shape *g = &s->shape;
-	u32 block = g->rows * g->per_program;
 	u64 least = g->units + (u64)(SSD_SPARE_LINES - 1) * g->per_line;
 
 	if (ssd_bad(s, line, lane))
 		return;
-	if (!worn_out(s, line)) {
-		s->stats.usable_units -= block;
-		s->a.lines[line].good--;
-		if (worn_out(s, line))
-			s->stats.usable_units -= (u64)s->a.lines[line].good * block;
-	}
+	s->stats.usable_units -= nvc_line_room(s, line);
+	s->a.lines[line].good--;
+	s->stats.usable_units += nvc_line_room(s, line);
 	s->a.bad[(size_t)line * g->lane_words + lane / 64] |= 1ULL << (lane % 64);
 	s->stats.bad_blocks++;
 	s->stats.read_only |= s->stats.usable_units < least;

@@ -78,23 +78,31 @@ static void undo(struct nvc *c, struct ssd_undo *entry, struct nvc_lost *lost)
 	}
 	/* no longer tied to a place, so that collection lets it be */
 	entry->gone = true;
-	entry->whole = false;
+	entry->whole = 0;
 	entry->place = SSD_NONE;
 }
 
+/*
+ * Undoes the parts of a write, if any is not on the medium. Not if something
+ * that stays was written over one: it may have taken in what that one left.
+ * And not if the log no longer has all of it.
+ */
 static u32 undo_group(struct nvc *c, u32 back, u32 length, struct nvc_lost *lost)
 {
 	struct ssd *s = ssd_of(c);
-	bool any = false;
-	u32 n = 0;
+	bool flying = false;
+	bool bare = undo_before(s, back + length - 1)->whole <= 1;
 	u32 i;
 
-	for (i = back; i < back + length; i++)
-		any |= in_flight(c, undo_before(s, i));
-	for (i = back; any && i < back + length; i++)
-		if (current_unit(c, undo_before(s, i)))
-			undo(c, undo_before(s, i), &lost[n++]);
-	return n;
+	for (i = back; i < back + length; i++) {
+		flying |= in_flight(c, undo_before(s, i));
+		bare &= current_unit(c, undo_before(s, i));
+	}
+	if (!flying || !bare)
+		return 0;
+	for (i = 0; i < length; i++)
+		undo(c, undo_before(s, back + i), &lost[i]);
+	return length;
 }
 
 static u32 undo_all(struct nvc *c, struct nvc_lost *lost)

@@ -142,13 +142,13 @@ static u32 temperature(const struct nvc *c, u32 unit)
  * @unit: logical
  * @first: first block, in the unit
  * @count: blocks
- * @whole: must not be torn from the part before
+ * @whole: as in struct ssd_undo
  */
 struct part {
 	u32 unit;
 	u8 first;
 	u8 count;
-	bool whole;
+	u8 whole;
 };
 
 /* A part of a unit is merged with the rest, which is read if it is not at hand. */
@@ -205,14 +205,16 @@ static u64 write_units(struct nvc *c, const struct nvc_cmd *cmd, u64 at, u32 *us
 	u32 blocks = 1 << (SSD_UNIT_SHIFT - c->config.block_shift);
 	u64 slba = cmd->slba;
 	u64 end = slba + cmd->nlb;
+	bool whole = cmd->nlb <= c->config.model.awupf + 1;
 	u64 buffered = at;
+	u8 parts = 0;
 
 	while (slba < end) {
 		struct part part = { .unit = slba >> (SSD_UNIT_SHIFT - c->config.block_shift) };
 
 		part.first = slba % blocks;
 		part.count = nvc_min(blocks - part.first, end - slba);
-		part.whole = cmd->nlb <= c->config.model.awupf + 1;
+		part.whole = whole ? ++parts : 0;
 		buffered = nvc_max(buffered, write_unit(c, &part, at, used));
 		slba += part.count;
 	}

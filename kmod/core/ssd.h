@@ -87,12 +87,11 @@ struct ssd_die {
 /**
  * struct ssd_line - a superblock
  * @valid: units that hold current data
- * @full: units it can hold; when closed, those it was programmed with
  * @next: neighbour in its list
  * @prev: neighbour in its list
  * @key: list it is in
  * @erases: so far
- * @good: blocks that are not bad; no longer counted once it is to retire
+ * @good: blocks that are not bad
  * @state: enum ssd_line_state
  * @logged: value of ssd.undo_count when it was closed
  * @closed: value of ssd.closings when it was closed
@@ -100,7 +99,6 @@ struct ssd_die {
  */
 struct ssd_line {
 	u32 valid;
-	u32 full;
 	u32 next;
 	u32 prev;
 	u32 key;
@@ -152,7 +150,7 @@ struct ssd_slot {
  * @mask: blocks of the unit that read as data before
  * @first: first block written, in the unit
  * @count: blocks written
- * @whole: must not be torn from the entry before
+ * @whole: of a write that must not be torn: number of the part, from 1; else 0
  */
 struct ssd_undo {
 	u64 seq;
@@ -315,6 +313,8 @@ void nvc_nand_erase(struct nvc *c, u32 line, u64 ready);
 void nvc_line_reset(struct ssd *s);
 void nvc_line_put(struct ssd *s, u32 line, u32 key);
 void nvc_line_take(struct ssd *s, u32 line);
+u32 nvc_line_room(const struct ssd *s, u32 line);
+u32 nvc_line_gain(const struct ssd *s, u32 line);
 u32 nvc_line_key(const struct nvc *c, u32 line);
 u32 nvc_line_first(const struct ssd *s);
 u32 nvc_line_alloc(struct ssd *s);

@@ -105,7 +105,6 @@ static void program_word(struct nvc *c, u32 id)
 		done = nvc_nand_program(c, stream->word, done);
 	}
 	line = &s->a.lines[stream->line];
-	line->full += s->shape.per_program;
 	line->programmed = nvc_max(line->programmed, done);
 	s->stats.pad_units += s->shape.per_program - stream->fill;
 	stream->fill = 0;

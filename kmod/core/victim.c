@@ -7,12 +7,6 @@
 /* Lines that wear levelling looks at with each erase. */
 #define WEAR_LINES 8
 
-/* Units that collecting a line gives back. */
-static u32 gain(const struct ssd *s, u32 line)
-{
-	return s->a.lines[line].full - s->a.lines[line].valid;
-}
-
 /*
  * Of two lines the one with more to gain for what copying it costs, times its
  * age: (1 - u) age / 2u of the log-structured file system.
@@ -22,14 +16,14 @@ static u64 benefit(const struct ssd *s, u32 line)
 	const struct ssd_line *l = &s->a.lines[line];
 	u64 age = nvc_min(s->closings - l->closed, 0xffffffff);
 
-	return nvc_div(age * gain(s, line), 2 * l->valid + 1);
+	return nvc_div(age * nvc_line_gain(s, line), 2 * l->valid + 1);
 }
 
 static u64 score(const struct nvc *c, u32 line)
 {
 	const struct ssd *s = ssd_of(c);
 
-	return c->config.model.gc_policy == SSD_COST_BENEFIT ? benefit(s, line) : gain(s, line);
+	return c->config.model.gc_policy == SSD_COST_BENEFIT ? benefit(s, line) : nvc_line_gain(s, line);
 }
 
 /* Of all closed lines the one with the best score; the oldest if @fifo and it gains anything. */
@@ -44,7 +38,7 @@ static u32 best_line(const struct nvc *c, bool fifo)
 	if (first == SSD_NONE)
 		return SSD_NONE;
 	do {
-		if (gain(s, line) && (best == SSD_NONE || score(c, line) > most)) {
+		if (nvc_line_gain(s, line) && (best == SSD_NONE || score(c, line) > most)) {
 			best = line;
 			most = score(c, line);
 			if (fifo)
@@ -76,8 +70,8 @@ static u32 drawn_line(struct nvc *c, u32 choices)
 	while (choices--) {
 		u32 line = draw(s);
 
-		if (line != SSD_NONE && gain(s, line) &&
-		    (best == SSD_NONE || gain(s, line) > gain(s, best)))
+		if (line != SSD_NONE && nvc_line_gain(s, line) &&
+		    (best == SSD_NONE || nvc_line_gain(s, line) > nvc_line_gain(s, best)))
 			best = line;
 	}
 	return best == SSD_NONE ? best_line(c, false) : best;
@@ -87,7 +81,13 @@ static u32 greedy_line(const struct ssd *s)
 {
 	u32 line = nvc_line_first(s);
 
-	return line != SSD_NONE && gain(s, line) ? line : SSD_NONE;
+	return line != SSD_NONE && nvc_line_gain(s, line) ? line : SSD_NONE;
+}
+
+/* Collecting it gives nothing back perhaps, but takes no more than it gives. */
+static bool movable(const struct ssd *s, u32 line)
+{
+	return ssd_in_list(s, line) && s->a.lines[line].valid <= nvc_line_room(s, line);
 }
 
 /**
@@ -103,7 +103,7 @@ u32 nvc_victim(struct nvc *c)
 	u32 cold = s->gc.wear;
 
 	s->gc.wear = SSD_NONE;
-	if (cold != SSD_NONE && ssd_in_list(s, cold)) {
+	if (cold != SSD_NONE && movable(s, cold)) {
 		s->stats.wear_victims++;
 		return cold;
 	}
@@ -129,8 +129,8 @@ void nvc_victim_wear(struct nvc *c)
 		u32 line = s->gc.wear_next;
 
 		s->gc.wear_next = line + 1 < s->shape.lines ? line + 1 : 0;
-		if (ssd_in_list(s, line) && s->a.lines[line].erases + c->config.model.wear_gap <=
-					    s->stats.most_erases)
+		if (movable(s, line) && s->a.lines[line].erases + c->config.model.wear_gap <=
+					s->stats.most_erases)
 			s->gc.wear = line;
 	}
 }

@@ -60,8 +60,6 @@ static const char *audit_line(const struct nvc *c, u32 line, u64 *valid)
 		MUST(s->a.l2p[s->a.p2l[place]] == place);
 	}
 	MUST(count == l->valid);
-	MUST(l->state == SSD_OPEN || l->valid <= l->full);
-	MUST(l->full <= s->shape.per_line);
 	if (ssd_in_list(s, line))
 		MUST(l->key == nvc_line_key(c, line));
 	*valid += count;
