@@ -70,19 +70,31 @@ static u64 seek_time(const struct nvc *c, u64 from, u64 to)
 	u64 more = m->seek_average > m->seek_track ? m->seek_average - m->seek_track : 0;
 	u64 part;
 
-	if (!distance)
-		return 0;
+	if (distance <= 1)
+		return distance * m->seek_track;
 	/* there are at most 2^36 tracks: 2^48 bytes of 2^12 */
 	part = nvc_div(root(distance << 24) << ROOT_SHIFT, root(tracks << 24));
 	return m->seek_track + ((more * 15 / 8) * part >> ROOT_SHIFT);
 }
 
-/* From @now on, until @angle (ns after the index mark) comes round. */
-static u64 turn_time(u64 now, u32 turn, u32 angle)
+/* From @now on, until the place @to comes round. */
+static u64 turn_time(u64 now, u32 turn, u32 to)
 {
 	u32 at = nvc_mod(now, turn);
 
-	return angle >= at ? angle - at : turn - at + angle;
+	return to >= at ? to - at : turn - at + to;
+}
+
+/*
+ * Where a byte is, in ns after the index mark. Tracks are skewed, so that the
+ * next one begins just after the step to it.
+ */
+static u32 angle(const struct nvc *c, u64 byte, u64 track, u32 turn)
+{
+	u32 along = nvc_div((u64)nvc_mod(byte, track_bytes(c)) * turn, track_bytes(c));
+	u64 skew = (u64)nvc_mod(track, turn) * nvc_mod(c->config.model.seek_track, turn);
+
+	return nvc_mod(along + skew, turn);
 }
 
 static u64 hdd_access(struct nvc *c, const struct nvc_cmd *cmd)
@@ -96,8 +108,7 @@ static u64 hdd_access(struct nvc *c, const struct nvc_cmd *cmd)
 	u64 at = nvc_max(c->now + c->config.model.disk_overhead, hdd->busy);
 
 	at += seek_time(c, hdd->track, track);
-	at += turn_time(at, turn, nvc_div((u64)nvc_mod(byte, track_bytes(c)) * turn, track_bytes(c)));
-	/* tracks are skewed, so that the next one is in time after the step to it */
+	at += turn_time(at, turn, angle(c, byte, track, turn));
 	at += nvc_div(bytes * turn, track_bytes(c)) + (last - track) * c->config.model.seek_track;
 	hdd->track = last;
 	hdd->busy = at;

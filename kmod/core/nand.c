@@ -37,86 +37,60 @@ void nvc_nand_timing(struct nvc *c)
 	s->link_cost = byte_cost(m->link_speed);
 }
 
-static void drop_gap(struct ssd_timeline *t, u32 gap)
+/* Gap @i, counted from the earliest. They are kept in a ring, so that the earliest costs nothing to forget. */
+static struct ssd_gap *gap_at(struct ssd_timeline *t, u32 i)
 {
-	t->gaps--;
-	for (; gap < t->gaps; gap++) {
-		t->from[gap] = t->from[gap + 1];
-		t->to[gap] = t->to[gap + 1];
-	}
+	return &t->gap[(t->first + i) % SSD_GAPS];
 }
 
-static void add_gap(struct ssd_timeline *t, u32 at, u64 from, u64 to)
+static void drop_gap(struct ssd_timeline *t, u32 i)
+{
+	t->gaps--;
+	for (; i < t->gaps; i++)
+		*gap_at(t, i) = *gap_at(t, i + 1);
+}
+
+static void insert_gap(struct ssd_timeline *t, u32 at, u64 from, u64 to)
 {
 	u32 i;
 
-	for (i = t->gaps++; i > at; i--) {
-		t->from[i] = t->from[i - 1];
-		t->to[i] = t->to[i - 1];
-	}
-	t->from[at] = from;
-	t->to[at] = to;
+	for (i = t->gaps++; i > at; i--)
+		*gap_at(t, i) = *gap_at(t, i - 1);
+	gap_at(t, at)->from = from;
+	gap_at(t, at)->to = to;
 }
 
 /* Takes a part of a gap. Where there is no place for two rests the first is given up. */
-static void use_gap(struct ssd_timeline *t, u32 gap, u64 start, u64 end)
+static void use_gap(struct ssd_timeline *t, u32 i, u64 start, u64 end)
 {
-	u64 from = t->from[gap];
-	u64 to = t->to[gap];
+	struct ssd_gap *gap = gap_at(t, i);
+	u64 from = gap->from;
 
-	if (start == from && end == to) {
-		drop_gap(t, gap);
+	if (end == gap->to) {
+		gap->to = start;
+		if (start == from)
+			drop_gap(t, i);
 		return;
 	}
-	t->from[gap] = end;
-	if (end == to) {
-		t->from[gap] = from;
-		t->to[gap] = start;
-	} else if (start > from && t->gaps < SSD_GAPS) {
-		add_gap(t, gap, from, start);
-	}
+	gap->from = end;
+	if (start > from && t->gaps < SSD_GAPS)
+		insert_gap(t, i, from, start);
 }
 
-static u64 book_end(struct ssd_timeline *t, u64 now, u64 ready, u64 duration)
+/* Does one thing in a gap, or else after all others. */
+u64 nvc_timeline_fill(struct ssd_timeline *t, u64 now, u64 ready, u64 duration)
 {
-	u64 free = nvc_max(t->end, now);
+	u32 i;
 
-	if (ready > free) {
-		if (t->gaps == SSD_GAPS)
-			drop_gap(t, 0);
-		add_gap(t, t->gaps, free, ready);
-		free = ready;
-	}
-	t->end = free + duration;
-	return t->end;
-}
+	for (i = 0; i < t->gaps; i++) {
+		u64 start = nvc_max(gap_at(t, i)->from, ready);
 
-/**
- * nvc_timeline_book() - do one thing as early as possible
- * @t: what does it
- * @now: ns; nothing will ever be ready before
- * @ready: ns, from which on it can be done
- * @duration: ns
- *
- * Return: ns, when it is done.
- */
-u64 nvc_timeline_book(struct ssd_timeline *t, u64 now, u64 ready, u64 duration)
-{
-	u32 gap;
-
-	if (!duration)
-		return ready;
-	while (t->gaps && t->to[0] <= now)
-		drop_gap(t, 0);
-	for (gap = 0; gap < t->gaps; gap++) {
-		u64 start = nvc_max(t->from[gap], ready);
-
-		if (start + duration <= t->to[gap]) {
-			use_gap(t, gap, start, start + duration);
+		if (start + duration <= gap_at(t, i)->to) {
+			use_gap(t, i, start, start + duration);
 			return start + duration;
 		}
 	}
-	return book_end(t, now, ready, duration);
+	return ssd_book_last(t, now, ready, duration);
 }
 
 /* The host's reads go first where the drive can suspend; the work they interrupt ends later. */
@@ -140,8 +114,7 @@ static u64 transfer(struct nvc *c, u32 die, u32 units, u64 ready)
 	struct ssd *s = ssd_of(c);
 	u64 duration = ((u64)units << SSD_UNIT_SHIFT) * s->channel_cost >> COST_SHIFT;
 
-	return nvc_timeline_book(&s->a.channels[die % c->config.model.channels], s->time, ready,
-				 duration);
+	return ssd_book(&s->a.channels[die % c->config.model.channels], s->time, ready, duration);
 }
 
 /**

@@ -28,10 +28,12 @@ static int shape_lines(const struct nvc_model *m, u64 units, struct ssd_shape *s
 	u64 total = ceil_div(units * (1000 + m->spare), 1000);
 	u32 across = s->lanes * s->per_program;
 	u64 rows = m->pages / m->program_pages;
+	/* a block has whole cells, with pages of all types */
+	u32 group = m->program_pages == m->cell_bits ? 1 : m->cell_bits;
 	u64 lines;
 
 	if (!m->pages)
-		rows = ceil_div(ceil_div(total, m->blocks), across);
+		rows = ceil_div(ceil_div(total, m->blocks), across * group) * group;
 	if (rows > 65536 || rows * across > MAX_LINE_UNITS)
 		return -ERANGE;
 	s->rows = rows;

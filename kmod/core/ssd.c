@@ -99,27 +99,39 @@ static u64 read_run(struct nvc *c, u32 unit, u32 n, u64 ready)
 	return ready;
 }
 
-static u64 ssd_read(struct nvc *c, const struct nvc_cmd *cmd)
+static u64 send(struct nvc *c, u64 there, u64 bytes)
 {
-	const struct nvc_model *m = &c->config.model;
 	struct ssd *s = ssd_of(c);
-	u32 shift = SSD_UNIT_SHIFT - c->config.block_shift;
-	u32 unit = cmd->slba >> shift;
-	u32 last = (cmd->slba + cmd->nlb - 1) >> shift;
-	u64 ready = c->now + (unit == last ? m->fw_read : m->fw_read_large);
+
+	return ssd_book(&s->link_out, c->now, there, link_time(s, bytes));
+}
+
+static u64 read_units(struct nvc *c, u32 unit, u32 last)
+{
+	u64 ready = c->now + c->config.model.fw_read_large;
+	const struct ssd *s = ssd_of(c);
 	u64 end = ready;
 
 	while (unit <= last) {
 		u32 n = s->a.l2p[unit] == SSD_NONE ? 1 : page_run(s, unit, last);
 		u64 there = read_run(c, unit, n, ready);
-		u64 bytes = nvc_min((u64)n << SSD_UNIT_SHIFT,
-				    (u64)cmd->nlb << c->config.block_shift);
 
-		there = nvc_timeline_book(&s->link_out, c->now, there, link_time(s, bytes));
-		end = nvc_max(end, there);
+		end = nvc_max(end, send(c, there, (u64)n << SSD_UNIT_SHIFT));
 		unit += n;
 	}
 	return end;
+}
+
+static u64 ssd_read(struct nvc *c, const struct nvc_cmd *cmd)
+{
+	u32 shift = SSD_UNIT_SHIFT - c->config.block_shift;
+	u32 unit = cmd->slba >> shift;
+	u32 last = (cmd->slba + cmd->nlb - 1) >> shift;
+
+	if (unit != last)
+		return read_units(c, unit, last);
+	return send(c, read_run(c, unit, 1, c->now + c->config.model.fw_read),
+		    (u64)cmd->nlb << c->config.block_shift);
 }
 
 /* Where a write goes: what is overwritten while its line is young is hot. */
@@ -232,7 +244,7 @@ static u64 ssd_write(struct nvc *c, const struct nvc_cmd *cmd)
 	u64 at, end;
 
 	s->latest = 0;
-	at = nvc_timeline_book(&s->link_in, c->now, c->now + m->fw_write, link_time(s, bytes));
+	at = ssd_book(&s->link_in, c->now, c->now + m->fw_write, link_time(s, bytes));
 	end = write_units(c, cmd, at, &used) + (u64)units * m->fw_write_unit;
 	if (m->plp || (c->config.vwc && !(cmd->flags & NVC_FUA)))
 		return end;
@@ -271,10 +283,12 @@ static u64 ssd_target(struct nvc *c, const struct nvc_cmd *cmd, const struct nvc
 {
 	struct ssd *s = ssd_of(c);
 
-	nvc_gc_idle(c);
+	if (c->config.model.gc_background)
+		nvc_gc_idle(c);
 	s->time = c->now;
 	s->last = c->now;
-	nvc_sweep(c, SWEEP);
+	if (s->sweep_from < s->sweep_to)
+		nvc_sweep(c, SWEEP);
 	switch (cmd->opcode) {
 	case NVC_READ:
 		return ssd_read(c, cmd);

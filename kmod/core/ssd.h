@@ -61,17 +61,29 @@ struct ssd_shape {
 };
 
 /**
+ * struct ssd_gap - a time that nobody wanted yet
+ * @from: ns
+ * @to: ns
+ */
+struct ssd_gap {
+	u64 from;
+	u64 to;
+};
+
+/**
  * struct ssd_timeline - when something that does one thing at a time is taken
  * @end: of the last booking
  * @gaps: free times before @end that are remembered
- * @from: their starts, ascending
- * @to: their ends
+ * @first: where the earliest of them is in the ring
+ * @last: no gap ends later
+ * @gap: the ring
  */
 struct ssd_timeline {
 	u64 end;
 	u32 gaps;
-	u64 from[SSD_GAPS];
-	u64 to[SSD_GAPS];
+	u32 first;
+	u64 last;
+	struct ssd_gap gap[SSD_GAPS];
 };
 
 /**
@@ -297,6 +309,44 @@ static inline bool ssd_in_list(const struct ssd *s, u32 line)
 	return s->a.lines[line].state == SSD_CLOSED && s->gc.victim != line;
 }
 
+/* Does one thing after all others; the time that nobody wanted before it is remembered. */
+static inline u64 ssd_book_last(struct ssd_timeline *t, u64 now, u64 ready, u64 duration)
+{
+	u64 free = nvc_max(t->end, now);
+
+	if (ready > free) {
+		t->gap[(t->first + t->gaps) % SSD_GAPS] = (struct ssd_gap){ free, ready };
+		t->last = ready;
+		if (t->gaps == SSD_GAPS)
+			t->first++;
+		else
+			t->gaps++;
+		free = ready;
+	}
+	t->end = free + duration;
+	return t->end;
+}
+
+u64 nvc_timeline_fill(struct ssd_timeline *t, u64 now, u64 ready, u64 duration);
+
+/**
+ * ssd_book() - do one thing as early as possible
+ * @t: what does it
+ * @now: ns; nothing will ever be ready before
+ * @ready: ns, from which on it can be done
+ * @duration: ns
+ *
+ * Return: ns, when it is done.
+ */
+static inline u64 ssd_book(struct ssd_timeline *t, u64 now, u64 ready, u64 duration)
+{
+	if (!duration)
+		return ready;
+	if (ready + duration <= t->last)
+		return nvc_timeline_fill(t, now, ready, duration);
+	return ssd_book_last(t, now, ready, duration);
+}
+
 /* shape.c */
 int nvc_shape(const struct nvc_config *config, struct ssd_shape *shape);
 size_t nvc_ssd_layout(const struct ssd_shape *shape, u32 channels, u8 *memory,
@@ -304,7 +354,6 @@ size_t nvc_ssd_layout(const struct ssd_shape *shape, u32 channels, u8 *memory,
 
 /* nand.c */
 void nvc_nand_timing(struct nvc *c);
-u64 nvc_timeline_book(struct ssd_timeline *t, u64 now, u64 ready, u64 duration);
 u64 nvc_nand_read(struct nvc *c, u32 place, u32 units, u64 ready, bool host);
 u64 nvc_nand_program(struct nvc *c, u32 word, u64 ready);
 void nvc_nand_erase(struct nvc *c, u32 line, u64 ready);

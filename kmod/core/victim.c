@@ -56,7 +56,7 @@ static u32 draw(struct ssd *s)
 	for (i = 0; i < DRAWS; i++) {
 		u32 line = nvc_random(s, s->shape.lines);
 
-		if (ssd_in_list(s, line))
+		if (ssd_in_list(s, line) && nvc_line_gain(s, line))
 			return line;
 	}
 	return SSD_NONE;
@@ -70,8 +70,8 @@ static u32 drawn_line(struct nvc *c, u32 choices)
 	while (choices--) {
 		u32 line = draw(s);
 
-		if (line != SSD_NONE && nvc_line_gain(s, line) &&
-		    (best == SSD_NONE || nvc_line_gain(s, line) > nvc_line_gain(s, best)))
+		if (best == SSD_NONE ||
+		    (line != SSD_NONE && nvc_line_gain(s, line) > nvc_line_gain(s, best)))
 			best = line;
 	}
 	return best == SSD_NONE ? best_line(c, false) : best;

@@ -127,6 +127,12 @@ u64 nvc_written_run(const struct nvc_written *w, u64 slba, u64 nlb, bool *writte
 	u64 run = 0;
 	u64 n;
 
+	if (nlb <= WORD_BITS - slba % WORD_BITS) {
+		u64 bits = nvc_written_bits(w, slba);
+
+		*written = bits & 1;
+		return nvc_min(alike(bits, *written), nlb);
+	}
 	*written = step(w, slba, 1, true);
 	do {
 		n = step(w, slba + run, nlb - run, *written);

@@ -13,7 +13,6 @@ from nvlab.sim._core import ffi, lib
 from nvlab.sim.model import Profile, model
 from nvlab.sim.structs import COMMAND, DECISION, LOST, RANGE, Kind
 
-
 UNMAPPED = 0xFFFFFFFF
 PROBLEMS = {
     errno.ERANGE: "a field is beyond its limit",

@@ -7,6 +7,7 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from nvlab.sim._core import ffi, lib
 from nvlab.sim.structs import Kind
@@ -27,14 +28,13 @@ class Parameter:
     live: bool
 
 
-def _row(native: object) -> Parameter:
-    text = (ffi.string(getattr(native, name)).decode() for name in ("name", "unit", "what"))
-    numbers = (int(getattr(native, name)) for name in ("low", "high", "initial"))
-    return Parameter(*text, *numbers, live=bool(getattr(native, "live")))
+def _row(native: Any) -> Parameter:
+    name, unit, what = (ffi.string(text).decode() for text in (native.name, native.unit, native.what))
+    return Parameter(name, unit, what, native.low, native.high, native.initial, bool(native.live))
 
 
 def _table() -> dict[str, Parameter]:
-    rows = {}
+    rows: dict[str, Parameter] = {}
     while (native := lib.nvc_param(len(rows))) != ffi.NULL:
         row = _row(native)
         rows[row.name] = row
