@@ -53,7 +53,7 @@ lint: venv $(CHECKPATCH) ## style and static checks, of Python and C
 
 bench: setup ## speed of this commit, kept in results/
 	@mkdir -p results
-	@for program in bench/core_speed.py bench/lab.py bench/device.py; do \
+	@for program in bench/core_speed.py bench/ssd_speed.py bench/lab.py bench/device.py; do \
 		echo "== $$program at $(COMMIT), $$(date -u +%FT%TZ)"; $(BIN)/python "$$program"; \
 	done 2>&1 | tee results/bench-$(COMMIT).txt
 
@@ -62,7 +62,7 @@ soak: setup ## the tests with their long counts (hours), kept in results/; ONLY=
 	@{ \
 		echo "== soak at $(COMMIT), $$(date -u +%FT%TZ) $(ONLY)"; \
 		export NVLAB_SOAK=1; \
-		$(PYTEST) tests/unit/test_sim.py tests/core -v --durations=10 $(ONLY) || [ $$? = 5 ]; \
+		$(PYTEST) tests/unit/test_sim.py tests/unit/test_ssd.py tests/core -v --durations=10 $(ONLY) || [ $$? = 5 ]; \
 		$(PYTEST) tests/vm -m vm -n 2 -v --tb=short --durations=10 $(ONLY); \
 	} 2>&1 | tee results/soak-$(COMMIT).txt
 
