@@ -47,8 +47,8 @@ lint: venv $(CHECKPATCH) ## style and static checks, of Python and C
 	@echo "== ruff, mypy, checkpatch"
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
-	@# a module built out of tree must ask for the kernel's version
-	@perl $(CHECKPATCH) --no-tree --strict --quiet --ignore LINUX_VERSION_CODE,CONSTANT_COMPARISON --file $(C_SOURCES)
+	@# a module built out of tree must ask for the kernel's version; a table makes a structure, field by field
+	@perl $(CHECKPATCH) --no-tree --strict --quiet --ignore LINUX_VERSION_CODE,CONSTANT_COMPARISON,TRAILING_SEMICOLON --file $(C_SOURCES)
 	@$(MAKE) sparse
 
 bench: setup ## speed of this commit, kept in results/

@@ -50,7 +50,7 @@ static void wear_blocks(struct nvc *c, u32 line)
 			nvc_line_mark_bad(s, line, lane);
 }
 
-/* Nothing on the victim is current any more. The rest of the last word of copies has negligible time to go. */
+/* Nothing on the victim is current. The time that the last copies still take is neglected. */
 static void finish(struct nvc *c, u64 now)
 {
 	struct ssd *s = ssd_of(c);

@@ -21,7 +21,7 @@ static const struct nvc_param params[] = {
 
 const struct nvc_param *nvc_param(u32 index)
 {
-	return index < sizeof(params) / sizeof(params[0]) ? &params[index] : NULL;
+	return index < ARRAY_SIZE(params) ? &params[index] : NULL;
 }
 
 /* Field @index of a structure that has nothing but u32. */

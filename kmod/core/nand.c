@@ -37,7 +37,7 @@ void nvc_nand_timing(struct nvc *c)
 	s->link_cost = byte_cost(m->link_speed);
 }
 
-/* Gap @i, counted from the earliest. They are kept in a ring, so that the earliest costs nothing to forget. */
+/* Gap @i, counted from the earliest, which a ring forgets at no cost. */
 static struct ssd_gap *gap_at(struct ssd_timeline *t, u32 i)
 {
 	return &t->gap[(t->first + i) % SSD_GAPS];

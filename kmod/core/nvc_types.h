@@ -9,6 +9,7 @@
 #ifdef __KERNEL__
 
 #include <linux/errno.h>
+#include <linux/kernel.h>
 #include <linux/math64.h>
 #include <linux/string.h>
 #include <linux/types.h>
@@ -32,6 +33,8 @@ static inline u64 nvc_div(u64 dividend, u32 divisor)
 #include <stdbool.h>
 #include <stddef.h>
 #include <string.h>
+
+#define ARRAY_SIZE(array) (sizeof(array) / sizeof((array)[0]))
 
 typedef unsigned char u8;
 typedef unsigned short u16;

@@ -2,8 +2,8 @@
 /* How large everything in an SSD is, and where its parts lie in memory. */
 #include "ssd.h"
 
-#define MAX_LINE_UNITS (1U << 24)
-#define MAX_LINES (1U << 20)
+#define MAX_LINE_UNITS 0x1000000
+#define MAX_LINES 0x100000
 /* Beyond the buffer, so that no part of a write that must not be torn is gone. */
 #define WHOLE_UNITS 257
 

@@ -20,7 +20,7 @@ static u64 layout(void)
 	u64 hash = 0xcbf29ce484222325ULL;
 	u32 i;
 
-	for (i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++)
+	for (i = 0; i < ARRAY_SIZE(sizes); i++)
 		hash = (hash ^ sizes[i]) * PRIME;
 	return hash;
 }

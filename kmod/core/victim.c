@@ -23,7 +23,9 @@ static u64 score(const struct nvc *c, u32 line)
 {
 	const struct ssd *s = ssd_of(c);
 
-	return c->config.model.gc_policy == SSD_COST_BENEFIT ? benefit(s, line) : nvc_line_gain(s, line);
+	if (c->config.model.gc_policy == SSD_COST_BENEFIT)
+		return benefit(s, line);
+	return nvc_line_gain(s, line);
 }
 
 /* Of all closed lines the one with the best score; the oldest if @fifo and it gains anything. */

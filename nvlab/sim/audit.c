@@ -3,11 +3,14 @@
 #include "batch.h"
 #include "ssd.h"
 
-#define MUST(condition) \
-	do { \
-		if (!(condition)) \
-			return #condition; \
-	} while (0)
+#define MUST(condition) must(wrong, condition, #condition)
+
+/* Keeps the first condition that does not hold. */
+static void must(const char **wrong, bool holds, const char *condition)
+{
+	if (!holds && !*wrong)
+		*wrong = condition;
+}
 
 static bool valid_at(const struct ssd *s, u32 place)
 {
@@ -18,7 +21,7 @@ static bool valid_at(const struct ssd *s, u32 place)
 }
 
 /* Every logical unit lies where the reverse map says so, and nowhere else. */
-static const char *audit_map(const struct nvc *c)
+static void audit_map(const struct nvc *c, const char **wrong)
 {
 	const struct ssd *s = ssd_of(c);
 	u64 mapped = 0;
@@ -34,15 +37,16 @@ static const char *audit_map(const struct nvc *c)
 		}
 		mapped++;
 		MUST(place < s->shape.lines * s->shape.per_line);
+		if (*wrong)
+			return;
 		MUST(valid_at(s, place));
 		MUST(s->a.p2l[place] == unit);
 		MUST(mask || (unit >= s->sweep_from && unit < s->sweep_to));
 	}
 	MUST(mapped == s->stats.mapped_units);
-	return NULL;
 }
 
-static const char *audit_line(const struct nvc *c, u32 line, u64 *valid)
+static u32 audit_line(const struct nvc *c, u32 line, const char **wrong)
 {
 	const struct ssd *s = ssd_of(c);
 	const struct ssd_line *l = &s->a.lines[line];
@@ -50,23 +54,25 @@ static const char *audit_line(const struct nvc *c, u32 line, u64 *valid)
 	u32 at;
 
 	if (l->state == SSD_FREE || l->state == SSD_RETIRED)
-		return NULL;
+		return 0;
 	for (at = 0; at < s->shape.per_line; at++) {
 		u32 place = line * s->shape.per_line + at;
 
 		if (!valid_at(s, place))
 			continue;
 		count++;
+		MUST(s->a.p2l[place] < s->shape.units);
+		if (*wrong)
+			return 0;
 		MUST(s->a.l2p[s->a.p2l[place]] == place);
 	}
 	MUST(count == l->valid);
 	if (ssd_in_list(s, line))
 		MUST(l->key == nvc_line_key(c, line));
-	*valid += count;
-	return NULL;
+	return count;
 }
 
-static const char *audit_lists(const struct ssd *s)
+static void audit_lists(const struct ssd *s, const char **wrong)
 {
 	u32 listed = 0;
 	u32 closed = 0;
@@ -89,10 +95,9 @@ static const char *audit_lists(const struct ssd *s)
 	for (i = 0; i < s->shape.lines; i++)
 		closed += ssd_in_list(s, i);
 	MUST(listed == closed);
-	return NULL;
 }
 
-static const char *audit_accounts(const struct nvc *c)
+static void audit_accounts(const struct nvc *c, const char **wrong)
 {
 	struct nvc_ssd_stats t;
 
@@ -102,24 +107,21 @@ static const char *audit_accounts(const struct nvc *c)
 	MUST(t.open_lines <= SSD_STREAMS);
 	MUST(t.least_erases <= t.most_erases);
 	MUST(t.usable_units <= t.lines * t.line_units);
-	return NULL;
 }
 
 const char *batch_audit(const struct nvc *c)
 {
 	const struct ssd *s = ssd_of(c);
-	const char *wrong = audit_map(c);
+	const char *wrong = NULL;
 	u64 valid = 0;
 	u32 line;
 
+	audit_map(c, &wrong);
 	for (line = 0; !wrong && line < s->shape.lines; line++)
-		wrong = audit_line(c, line, &valid);
-	if (!wrong)
-		wrong = audit_lists(s);
-	if (!wrong)
-		wrong = audit_accounts(c);
-	if (!wrong && valid != s->stats.mapped_units)
-		wrong = "as many current places as mapped units";
+		valid += audit_line(c, line, &wrong);
+	must(&wrong, wrong || valid == s->stats.mapped_units, "valid == mapped units");
+	audit_lists(s, &wrong);
+	audit_accounts(c, &wrong);
 	return wrong;
 }
 

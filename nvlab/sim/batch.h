@@ -18,7 +18,7 @@ void batch_written(const struct nvc *c, u64 slba, u64 nlb, u8 *written);
 /* Checks all that must hold for an SSD. Returns NULL, or the condition that does not. */
 const char *batch_audit(const struct nvc *c);
 
-/* When each die and then each channel of an SSD is done, ns. Returns how many; @times may be NULL. */
+/* When each die, then each channel of an SSD is done, ns. Returns how many; @times may be NULL. */
 u32 batch_times(const struct nvc *c, u64 *times);
 
 #endif

@@ -68,7 +68,8 @@ static struct nvc_config random_config(void)
 		.block_shift = below(8) ? (below(2) ? 9 : 12) : below(20),
 		.vwc = below(2),
 		.seed = any(),
-		.timing = { .units = below(8) ? 8 : any(), .unit_shift = below(8) ? 12 : below(40) },
+		.timing.units = below(8) ? 8 : any(),
+		.timing.unit_shift = below(8) ? 12 : below(40),
 	};
 	u32 many = below(4);
 	u32 i;

@@ -9,7 +9,7 @@
 
 #include "nvc_ssd.h"
 
-#define BLOCKS (1 << 14)
+#define BLOCKS 16384
 
 int main(int argc, char **argv)
 {
