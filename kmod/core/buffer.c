@@ -40,15 +40,12 @@ void nvc_buffer_done(struct ssd *s, u32 slot, u64 done)
 	s->latest = nvc_max(s->latest, done);
 }
 
-/* Whether the unit at @place is still in the controller's memory. */
-bool nvc_buffer_holds(const struct nvc *c, u32 place)
+/* Whether the unit at @place belongs to a program that is not done yet. */
+bool nvc_buffer_finds(const struct nvc *c, u32 place)
 {
 	const struct ssd *s = ssd_of(c);
-	u32 line = ssd_line_of(s, place);
 	u32 i;
 
-	if (s->a.lines[line].state == SSD_CLOSED && s->a.lines[line].programmed <= c->now)
-		return false;
 	for (i = 0; i < s->shape.slots; i++)
 		if (place - s->a.slots[i].base < s->shape.per_program &&
 		    s->a.slots[i].done > c->now)

@@ -65,18 +65,19 @@ static void finish(struct nvc *c, u64 now)
 	nvc_victim_wear(c);
 }
 
-/* Copies units of one page of the victim: @count of them, at @offsets from @place. */
-static void copy_units(struct nvc *c, u32 place, const u8 *offsets, u32 count, u64 now)
+/* Copies units of one page of the victim: @count of them, at @offsets from @at. */
+static void copy_units(struct nvc *c, u32 at, const u8 *offsets, u32 count, u64 now)
 {
 	struct ssd *s = ssd_of(c);
-	u64 ready = nvc_nand_read(c, place, count, now, false);
+	u32 place = s->gc.victim * s->shape.per_line + at;
+	u64 ready = nvc_nand_read(c, at, count, now, false);
 	u32 i;
 
 	s->gc.seen = nvc_max(s->gc.seen, ready);
 	for (i = 0; i < count; i++) {
 		u32 unit = s->a.p2l[place + offsets[i]];
 
-		if (nvc_unit_swept(c, unit)) {
+		if (ssd_swept(c, unit)) {
 			nvc_unit_unmap(c, unit);
 			continue;
 		}
@@ -125,7 +126,7 @@ static u32 copy_word(struct nvc *c, u32 word, u64 now)
 		u32 count = find_units(s, s->gc.victim, at, offsets);
 
 		if (count)
-			copy_units(c, s->gc.victim * g->per_line + at, offsets, count, now);
+			copy_units(c, at, offsets, count, now);
 		gained -= nvc_min(count, gained);
 	}
 	return gained;

@@ -24,6 +24,7 @@ void nvc_written_reset(struct nvc_written *w, u64 blocks);
 void nvc_written_set(struct nvc_written *w, u64 slba, u64 nlb);
 void nvc_written_clear(struct nvc_written *w, u64 slba, u64 nlb);
 u64 nvc_written_bits(const struct nvc_written *w, u64 slba);
+int nvc_written_all(const struct nvc_written *w, u64 slba, u64 nlb);
 u64 nvc_written_run(const struct nvc_written *w, u64 slba, u64 nlb, bool *written);
 
 /**

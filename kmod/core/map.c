@@ -67,14 +67,6 @@ void nvc_unit_unmap(struct nvc *c, u32 unit)
 	s->stats.mapped_units--;
 }
 
-/* Whether a deallocation that is not swept yet covers all of @unit. */
-bool nvc_unit_swept(const struct nvc *c, u32 unit)
-{
-	const struct ssd *s = ssd_of(c);
-
-	return unit >= s->sweep_from && unit < s->sweep_to && !nvc_unit_mask(c, unit);
-}
-
 /*
  * Blocks are deallocated. What lies in them comes free later, a little with
  * each command, so that one that covers the drive takes no longer than others.

@@ -94,7 +94,7 @@ u64 nvc_timeline_fill(struct ssd_timeline *t, u64 now, u64 ready, u64 duration)
 }
 
 /* The host's reads go first where the drive can suspend; the work they interrupt ends later. */
-static u64 sense(struct nvc *c, struct ssd_die *die, u32 time, u64 ready, bool host)
+static inline u64 sense(struct nvc *c, struct ssd_die *die, u32 time, u64 ready, bool host)
 {
 	const struct nvc_model *m = &c->config.model;
 
@@ -109,38 +109,36 @@ static u64 sense(struct nvc *c, struct ssd_die *die, u32 time, u64 ready, bool h
 	return die->busy;
 }
 
-static u64 transfer(struct nvc *c, u32 die, u32 units, u64 ready)
+static inline u64 transfer(struct ssd *s, u32 channel, u32 units, u64 ready)
 {
-	struct ssd *s = ssd_of(c);
 	u64 duration = ((u64)units << SSD_UNIT_SHIFT) * s->channel_cost >> COST_SHIFT;
 
-	return ssd_book(&s->a.channels[die % c->config.model.channels], s->time, ready, duration);
+	return ssd_book(&s->a.channels[channel], s->time, ready, duration);
 }
 
 /**
  * nvc_nand_read() - read a page
  * @c: the device
- * @place: physical unit, the first wanted
+ * @at: place in the line of the first unit wanted
  * @units: units of the same page that are wanted
  * @ready: ns, when it may begin
  * @host: the host waits for it
  *
  * Return: ns, when the units have come over the channel.
  */
-u64 nvc_nand_read(struct nvc *c, u32 place, u32 units, u64 ready, bool host)
+u64 nvc_nand_read(struct nvc *c, u32 at, u32 units, u64 ready, bool host)
 {
 	const struct nvc_model *m = &c->config.model;
 	struct ssd *s = ssd_of(c);
 	const struct ssd_shape *g = &s->shape;
-	u32 in_line = place % g->per_line;
-	u32 word = in_line / g->per_program;
-	u32 page = word / g->lanes * m->program_pages + in_line % g->per_program / g->per_page;
+	u32 word = at / g->per_program;
+	u32 page = word / g->lanes * m->program_pages + at % g->per_program / g->per_page;
 	u32 die = word % g->lanes % g->dies;
 	u64 end;
 
 	s->stats.senses++;
 	end = sense(c, &s->a.dies[die], s->sense[page % m->cell_bits], ready, host);
-	return transfer(c, die, units, end);
+	return transfer(s, die % m->channels, units, end);
 }
 
 /**
@@ -157,7 +155,7 @@ u64 nvc_nand_program(struct nvc *c, u32 word, u64 ready)
 	struct ssd *s = ssd_of(c);
 	u32 page = word / s->shape.lanes * m->program_pages;
 	u32 die = word % s->shape.lanes % s->shape.dies;
-	u64 start = transfer(c, die, s->shape.per_program, ready);
+	u64 start = transfer(s, die % m->channels, s->shape.per_program, ready);
 	struct ssd_die *d = &s->a.dies[die];
 
 	s->stats.programs++;

@@ -136,13 +136,13 @@ static u16 check_cmd(const struct nvc *c, const struct nvc_cmd *cmd,
 
 static u16 read_blocks(struct nvc *c, const struct nvc_cmd *cmd)
 {
-	bool written;
+	int all = nvc_written_all(&c->written, cmd->slba, cmd->nlb);
 
 	c->counters.reads++;
 	c->counters.blocks_read += cmd->nlb;
-	if (nvc_written_run(&c->written, cmd->slba, cmd->nlb, &written) < cmd->nlb)
+	if (all < 0)
 		return NVC_DATA_MIXED;
-	return written ? NVC_DATA_COPY : NVC_DATA_ZERO;
+	return all ? NVC_DATA_COPY : NVC_DATA_ZERO;
 }
 
 static u16 write_blocks(struct nvc *c, const struct nvc_cmd *cmd)

@@ -86,15 +86,18 @@ static u32 page_run(const struct ssd *s, u32 unit, u32 last)
 	return n;
 }
 
+/* Returns when the units have left the medium. */
 static u64 read_run(struct nvc *c, u32 unit, u32 n, u64 ready)
 {
 	struct ssd *s = ssd_of(c);
 	u32 place = s->a.l2p[unit];
+	u32 line;
 
-	if (place == SSD_NONE || nvc_unit_swept(c, unit))
+	if (place == SSD_NONE || ssd_swept(c, unit))
 		return ready;
-	if (!nvc_buffer_holds(c, place))
-		return nvc_nand_read(c, place, n, ready, true);
+	line = ssd_line_of(s, place);
+	if (!ssd_buffered(c, line, place))
+		return nvc_nand_read(c, place - line * s->shape.per_line, n, ready, true);
 	s->stats.buffer_hits += n;
 	return ready;
 }
@@ -168,13 +171,15 @@ static u64 merge(struct nvc *c, const struct part *part, u64 at)
 {
 	struct ssd *s = ssd_of(c);
 	u32 place = s->a.l2p[part->unit];
+	u32 line;
 
 	if (part->count == 1 << (SSD_UNIT_SHIFT - c->config.block_shift) || place == SSD_NONE)
 		return at;
-	if (nvc_unit_swept(c, part->unit) || nvc_buffer_holds(c, place))
+	line = ssd_line_of(s, place);
+	if (ssd_swept(c, part->unit) || ssd_buffered(c, line, place))
 		return at;
 	s->stats.merge_reads++;
-	return nvc_nand_read(c, place, 1, at, true);
+	return nvc_nand_read(c, place - line * s->shape.per_line, 1, at, true);
 }
 
 /* Returns when the unit is in the buffer. */

@@ -283,6 +283,25 @@ static inline bool ssd_in_list(const struct ssd *s, u32 line)
 	return s->a.lines[line].state == SSD_CLOSED && s->gc.victim != line;
 }
 
+u8 nvc_unit_mask(const struct nvc *c, u32 unit);
+bool nvc_buffer_finds(const struct nvc *c, u32 place);
+
+/* Whether a deallocation that is not swept yet covers all of @unit. */
+static inline bool ssd_swept(const struct nvc *c, u32 unit)
+{
+	const struct ssd *s = ssd_of(c);
+
+	return unit - s->sweep_from < s->sweep_to - s->sweep_from && !nvc_unit_mask(c, unit);
+}
+
+/* Whether the unit at @place of @line is still in the controller's memory. */
+static inline bool ssd_buffered(const struct nvc *c, u32 line, u32 place)
+{
+	const struct ssd_line *l = &ssd_of(c)->a.lines[line];
+
+	return (l->programmed > c->now || l->state == SSD_OPEN) && nvc_buffer_finds(c, place);
+}
+
 /* shape.c */
 int nvc_shape(const struct nvc_config *config, struct ssd_shape *shape);
 size_t nvc_ssd_layout(const struct ssd_shape *shape, u32 channels, u8 *memory,
@@ -290,7 +309,7 @@ size_t nvc_ssd_layout(const struct ssd_shape *shape, u32 channels, u8 *memory,
 
 /* nand.c */
 void nvc_nand_timing(struct nvc *c);
-u64 nvc_nand_read(struct nvc *c, u32 place, u32 units, u64 ready, bool host);
+u64 nvc_nand_read(struct nvc *c, u32 at, u32 units, u64 ready, bool host);
 u64 nvc_nand_program(struct nvc *c, u32 word, u64 ready);
 void nvc_nand_erase(struct nvc *c, u32 line, u64 ready);
 
@@ -307,11 +326,9 @@ void nvc_line_free(struct ssd *s, u32 line);
 void nvc_line_mark_bad(struct ssd *s, u32 line, u32 lane);
 
 /* map.c */
-u8 nvc_unit_mask(const struct nvc *c, u32 unit);
 void nvc_unit_drop(struct nvc *c, u32 place);
 void nvc_unit_place(struct nvc *c, u32 unit, u32 place);
 void nvc_unit_unmap(struct nvc *c, u32 unit);
-bool nvc_unit_swept(const struct nvc *c, u32 unit);
 void nvc_sweep_add(struct nvc *c, u64 slba, u64 nlb);
 void nvc_sweep(struct nvc *c, u32 budget);
 
@@ -334,7 +351,6 @@ void nvc_gc_idle(struct nvc *c);
 /* buffer.c */
 u64 nvc_buffer_take(struct ssd *s, u32 id, u32 base, u64 at);
 void nvc_buffer_done(struct ssd *s, u32 slot, u64 done);
-bool nvc_buffer_holds(const struct nvc *c, u32 place);
 void nvc_undo_log(struct ssd *s, const struct ssd_undo *entry);
 void nvc_undo_forget(struct ssd *s, u32 line);
 void nvc_undo_erased(struct ssd *s, u32 line);

@@ -127,16 +127,24 @@ u64 nvc_written_run(const struct nvc_written *w, u64 slba, u64 nlb, bool *writte
 	u64 run = 0;
 	u64 n;
 
-	if (nlb <= WORD_BITS - slba % WORD_BITS) {
-		u64 bits = nvc_written_bits(w, slba);
-
-		*written = bits & 1;
-		return nvc_min(alike(bits, *written), nlb);
-	}
 	*written = step(w, slba, 1, true);
 	do {
 		n = step(w, slba + run, nlb - run, *written);
 		run += n;
 	} while (n && run < nlb);
 	return run;
+}
+
+/* Whether all of the blocks (1), none (0) or some (-1) hold data. */
+int nvc_written_all(const struct nvc_written *w, u64 slba, u64 nlb)
+{
+	bool written;
+
+	if (nlb <= WORD_BITS - slba % WORD_BITS) {
+		u64 mask = ~0ULL >> (WORD_BITS - nlb);
+		u64 bits = nvc_written_bits(w, slba) & mask;
+
+		return bits == mask ? 1 : -!!bits;
+	}
+	return nvc_written_run(w, slba, nlb, &written) < nlb ? -1 : written;
 }

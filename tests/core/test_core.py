@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -26,6 +27,7 @@ PROGRAMS = {
 WARNINGS = ["-std=gnu11", "-Wall", "-Wextra", "-Wno-unused-parameter", "-Werror"]
 ROUNDS = "100000" if os.environ.get("NVLAB_SOAK") else "300"
 BRANCHES = 95
+READ_INSTRUCTIONS = 400
 SANITIZERS = ["-g", "-O1", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
 
 
@@ -68,6 +70,19 @@ def test_the_fuzz_programs_take_nearly_every_branch(tmp_path: Path) -> None:
     assert set(counts) >= {"nvc.c", "ssd.c", "gc.c", "power.c"}
     total = sum(branches for _, branches in counts.values())
     assert sum(part * branches for part, branches in counts.values()) / total * 100 >= BRANCHES, counts
+
+
+@pytest.mark.skipif(not shutil.which("valgrind"), reason="needs valgrind")
+def test_a_read_takes_few_instructions(tmp_path: Path) -> None:
+    """Of a unit on the medium, everything from the checks to the link: the difference of two runs, of reads alone."""
+    run("gcc", *WARNINGS, "-O2", "-I", CORE, HERE / "read_hits.c", *SOURCES, "-o", tmp_path / "read_hits")
+
+    def instructions(reads: int) -> int:
+        grind = ["valgrind", "--tool=callgrind", f"--callgrind-out-file={tmp_path}/out", tmp_path / "read_hits"]
+        run(*grind, str(reads))
+        return int(re.findall(r"^summary: (\d+)", (tmp_path / "out").read_text(), re.M)[0])
+
+    assert (instructions(2000) - instructions(1000)) / 1000 <= READ_INSTRUCTIONS
 
 
 @pytest.fixture(scope="module")
