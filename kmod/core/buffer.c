@@ -59,22 +59,14 @@ void nvc_undo_log(struct ssd *s, const struct ssd_undo *entry)
 	if (!s->shape.undos)
 		return;
 	s->a.undo[s->undo_at] = *entry;
-	s->undo_count++;
 	s->undo_at = s->undo_at + 1 < s->shape.undos ? s->undo_at + 1 : 0;
 }
 
-/* All parts of a write that must not be torn count as written for good. */
-static void forget_write(struct ssd *s, u64 seq)
-{
-	u32 i;
-
-	for (i = 0; i < s->shape.undos; i++)
-		if (s->a.undo[i].seq == seq && s->a.undo[i].whole)
-			s->a.undo[i].seq = 0;
-}
-
-/* What was written to @line counts as written for good: it is about to move. */
-void nvc_undo_forget(struct ssd *s, u32 line)
+/*
+ * @line is erased. What was written there has been moved since, and counts as
+ * written for good; to bring back old content from there takes a new copy.
+ */
+void nvc_undo_erased(struct ssd *s, u32 line)
 {
 	u32 from = line * s->shape.per_line;
 	u32 i;
@@ -82,23 +74,11 @@ void nvc_undo_forget(struct ssd *s, u32 line)
 	for (i = 0; i < s->shape.undos; i++) {
 		struct ssd_undo *entry = &s->a.undo[i];
 
-		if (!entry->seq || entry->place - from >= s->shape.per_line)
-			continue;
-		if (entry->whole)
-			forget_write(s, entry->seq);
-		entry->seq = 0;
+		if (entry->place - from < s->shape.per_line)
+			entry->place = SSD_NONE;
+		if (entry->old - from < s->shape.per_line)
+			entry->old = SSD_NONE;
 	}
-}
-
-/* Old content on @line is gone; to bring it back takes a new copy. */
-void nvc_undo_erased(struct ssd *s, u32 line)
-{
-	u32 from = line * s->shape.per_line;
-	u32 i;
-
-	for (i = 0; i < s->shape.undos; i++)
-		if (s->a.undo[i].old - from < s->shape.per_line)
-			s->a.undo[i].old = SSD_NONE;
 }
 
 /* What was to be at @from is at @to instead, or nowhere. */

@@ -29,8 +29,6 @@ static bool begin(struct nvc *c)
 	s->gc.victim = line;
 	s->gc.word = 0;
 	s->stats.victims++;
-	if (s->a.lines[line].logged + s->shape.undos > s->undo_count)
-		nvc_undo_forget(s, line);
 	return true;
 }
 

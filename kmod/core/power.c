@@ -55,7 +55,8 @@ static void restore_blocks(struct nvc *c, const struct ssd_undo *entry)
 /* Whether it is still what the write left: not overwritten, not deallocated. */
 static bool current_unit(const struct nvc *c, const struct ssd_undo *entry)
 {
-	return ssd_of(c)->a.l2p[entry->unit] == entry->place && nvc_unit_mask(c, entry->unit);
+	return entry->place != SSD_NONE && ssd_of(c)->a.l2p[entry->unit] == entry->place &&
+	       nvc_unit_mask(c, entry->unit);
 }
 
 static void undo(struct nvc *c, struct ssd_undo *entry, struct nvc_lost *lost)
@@ -76,10 +77,7 @@ static void undo(struct nvc *c, struct ssd_undo *entry, struct nvc_lost *lost)
 		s->stats.mapped_units++;
 		return;
 	}
-	/* no longer tied to a place, so that collection lets it be */
 	entry->gone = true;
-	entry->whole = 0;
-	entry->place = SSD_NONE;
 }
 
 /*

@@ -79,7 +79,6 @@ struct ssd_die {
  * @erases: so far
  * @good: blocks that are not bad
  * @state: enum ssd_line_state
- * @logged: value of ssd.undo_count when it was closed
  * @closed: value of ssd.closings when it was closed
  * @programmed: ns, its latest program is done
  */
@@ -91,7 +90,6 @@ struct ssd_line {
 	u32 erases;
 	u32 good;
 	u32 state;
-	u64 logged;
 	u64 closed;
 	u64 programmed;
 };
@@ -220,8 +218,7 @@ struct ssd_gc {
  * @closings: lines closed so far
  * @slot: next of the buffer
  * @words: programs of the host so far, those being filled included
- * @undo_count: entries logged so far
- * @undo_at: place of the next
+ * @undo_at: place of the next entry of the log
  * @last: ns, arrival of the command before
  * @time: ns, nothing will be asked for earlier: now, or in the idle time before
  * @durable: ns, all host programs started are done
@@ -248,7 +245,6 @@ struct ssd {
 	u64 words;
 	u32 slot;
 	u32 undo_at;
-	u64 undo_count;
 	u64 last;
 	u64 time;
 	u64 durable;
@@ -352,7 +348,6 @@ void nvc_gc_idle(struct nvc *c);
 u64 nvc_buffer_take(struct ssd *s, u32 id, u32 base, u64 at);
 void nvc_buffer_done(struct ssd *s, u32 slot, u64 done);
 void nvc_undo_log(struct ssd *s, const struct ssd_undo *entry);
-void nvc_undo_forget(struct ssd *s, u32 line);
 void nvc_undo_erased(struct ssd *s, u32 line);
 void nvc_undo_moved(struct ssd *s, u32 from, u32 to);
 

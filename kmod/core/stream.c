@@ -21,7 +21,6 @@ static void close_line(struct nvc *c, struct ssd_stream *stream)
 
 	line->state = SSD_CLOSED;
 	line->closed = s->closings++;
-	line->logged = s->undo_count;
 	nvc_line_put(s, stream->line, nvc_line_key(c, stream->line));
 	stream->line = SSD_NONE;
 }
