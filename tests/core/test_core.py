@@ -32,7 +32,7 @@ SANITIZERS = ["-g", "-O1", "-fsanitize=address,undefined", "-fno-sanitize-recove
 
 
 def run(*argv: str | Path, cwd: Path | None = None) -> str:
-    done = subprocess.run(list(map(str, argv)), capture_output=True, text=True, timeout=3600, cwd=cwd)
+    done = subprocess.run(list(map(str, argv)), capture_output=True, text=True, timeout=10800, cwd=cwd)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 
