@@ -188,7 +188,7 @@ void nvc_gc_idle(struct nvc *c)
 	struct ssd_gc *gc = &s->gc;
 	u32 steps;
 
-	gc->clock = nvc_max(gc->clock, s->last + m->gc_idle);
+	gc->clock = nvc_max(gc->clock, s->time + m->gc_idle);
 	for (steps = 0; steps < IDLE_STEPS && gc->clock < c->now; steps++) {
 		s->time = gc->clock;
 		if (s->free_lines >= m->gc_background || step(c, gc->clock) == SSD_NONE)

@@ -23,9 +23,38 @@ void nvc_written_attach(struct nvc_written *w, void *memory, u64 blocks);
 void nvc_written_reset(struct nvc_written *w, u64 blocks);
 void nvc_written_set(struct nvc_written *w, u64 slba, u64 nlb);
 void nvc_written_clear(struct nvc_written *w, u64 slba, u64 nlb);
-u64 nvc_written_bits(const struct nvc_written *w, u64 slba);
-int nvc_written_all(const struct nvc_written *w, u64 slba, u64 nlb);
 u64 nvc_written_run(const struct nvc_written *w, u64 slba, u64 nlb, bool *written);
+
+/* Bits of a word of the map, and blocks that one bit of @used stands for. */
+#define NVC_WORD_BITS 64
+#define NVC_CHUNK_BITS 4096
+
+static inline bool nvc_bit(const u64 *bits, u64 bit)
+{
+	return bits[bit / NVC_WORD_BITS] >> (bit % NVC_WORD_BITS) & 1;
+}
+
+/* The state of @slba, lowest, and of the blocks behind it in its word. */
+static inline u64 nvc_written_bits(const struct nvc_written *w, u64 slba)
+{
+	if (!nvc_bit(w->used, slba / NVC_CHUNK_BITS))
+		return 0;
+	return w->bits[slba / NVC_WORD_BITS] >> (slba % NVC_WORD_BITS);
+}
+
+/* Whether all of the blocks (1), none (0) or some (-1) hold data. */
+static inline int nvc_written_all(const struct nvc_written *w, u64 slba, u64 nlb)
+{
+	bool written;
+
+	if (nlb <= NVC_WORD_BITS - slba % NVC_WORD_BITS) {
+		u64 mask = ~0ULL >> (NVC_WORD_BITS - nlb);
+		u64 bits = nvc_written_bits(w, slba) & mask;
+
+		return bits == mask ? 1 : -!!bits;
+	}
+	return nvc_written_run(w, slba, nlb, &written) < nlb ? -1 : written;
+}
 
 /**
  * struct nvc_media - one kind of device
@@ -34,7 +63,6 @@ u64 nvc_written_run(const struct nvc_written *w, u64 slba, u64 nlb, bool *writte
  * @attach: put in place what the state points to, after it was moved; or NULL
  * @reset: drop the work under way
  * @retime: the live part of the model has changed; or NULL
- * @refuse: status of a valid command that the medium cannot take; or NULL
  * @target: carry out a valid command from @c->now on, and say when it is due
  * @cut: the power goes, see nvc_cut(); or NULL if nothing is ever lost
  */
@@ -44,7 +72,6 @@ struct nvc_media {
 	void (*attach)(struct nvc *c);
 	void (*reset)(struct nvc *c);
 	void (*retime)(struct nvc *c);
-	u16 (*refuse)(const struct nvc *c, const struct nvc_cmd *cmd);
 	u64 (*target)(struct nvc *c, const struct nvc_cmd *cmd,
 		      const struct nvc_range *ranges);
 	u32 (*cut)(struct nvc *c, struct nvc_lost *lost, u64 *ready);
@@ -67,6 +94,7 @@ void nvc_arrive(struct nvc *c, u64 now);
  * @state: the kind's own, in the same piece of memory
  * @written: what reads as data
  * @counters: totals
+ * @read_only: the medium can no longer be written
  * @now: latest time seen
  * @seq: latest input
  */
@@ -76,6 +104,7 @@ struct nvc {
 	void *state;
 	struct nvc_written written;
 	struct nvc_counters counters;
+	bool read_only;
 	u64 now;
 	u64 seq;
 };

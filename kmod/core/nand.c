@@ -133,12 +133,12 @@ u64 nvc_nand_read(struct nvc *c, u32 at, u32 units, u64 ready, bool host)
 	const struct ssd_shape *g = &s->shape;
 	u32 word = at / g->per_program;
 	u32 page = word / g->lanes * m->program_pages + at % g->per_program / g->per_page;
-	u32 die = word % g->lanes % g->dies;
+	struct ssd_die *die = &s->a.dies[word % g->lanes % g->dies];
 	u64 end;
 
 	s->stats.senses++;
-	end = sense(c, &s->a.dies[die], s->sense[page % m->cell_bits], ready, host);
-	return transfer(s, die % m->channels, units, end);
+	end = sense(c, die, s->sense[page % m->cell_bits], ready, host);
+	return transfer(s, die->channel, units, end);
 }
 
 /**
@@ -154,13 +154,12 @@ u64 nvc_nand_program(struct nvc *c, u32 word, u64 ready)
 	const struct nvc_model *m = &c->config.model;
 	struct ssd *s = ssd_of(c);
 	u32 page = word / s->shape.lanes * m->program_pages;
-	u32 die = word % s->shape.lanes % s->shape.dies;
-	u64 start = transfer(s, die % m->channels, s->shape.per_program, ready);
-	struct ssd_die *d = &s->a.dies[die];
+	struct ssd_die *die = &s->a.dies[word % s->shape.lanes % s->shape.dies];
+	u64 start = transfer(s, die->channel, s->shape.per_program, ready);
 
 	s->stats.programs++;
-	d->busy = nvc_max(d->busy, start) + s->program[page % m->cell_bits];
-	return d->busy;
+	die->busy = nvc_max(die->busy, start) + s->program[page % m->cell_bits];
+	return die->busy;
 }
 
 /**

@@ -195,16 +195,19 @@ static u16 carry_out(struct nvc *c, const struct nvc_cmd *cmd,
 	}
 }
 
+static bool writes(const struct nvc_cmd *cmd)
+{
+	return cmd->opcode == NVC_WRITE || cmd->opcode == NVC_WRITE_ZEROES;
+}
+
 void nvc_submit(struct nvc *c, const struct nvc_cmd *cmd,
 		const struct nvc_range *ranges, struct nvc_decision *decision)
 {
 	nvc_arrive(c, cmd->now);
-	memset(decision, 0, sizeof(*decision));
-	decision->seq = c->seq;
-	decision->target = c->now;
+	*decision = (struct nvc_decision){ .seq = c->seq, .target = c->now };
 	decision->status = check_cmd(c, cmd, ranges);
-	if (!decision->status && c->media->refuse)
-		decision->status = c->media->refuse(c, cmd);
+	if (!decision->status && c->read_only && writes(cmd))
+		decision->status = NVC_SC_READ_ONLY;
 	if (decision->status) {
 		c->counters.errors++;
 		return;

@@ -161,8 +161,10 @@ static void restart(struct nvc *c, u64 ready)
 	memset(&s->link_in, 0, sizeof(s->link_in));
 	memset(&s->link_out, 0, sizeof(s->link_out));
 	memset(s->a.channels, 0, c->config.model.channels * sizeof(struct ssd_timeline));
-	for (i = 0; i < s->shape.dies; i++)
-		s->a.dies[i] = (struct ssd_die){ .busy = ready, .reads = ready };
+	for (i = 0; i < s->shape.dies; i++) {
+		s->a.dies[i].busy = ready;
+		s->a.dies[i].reads = ready;
+	}
 	for (i = 0; i < s->shape.slots; i++)
 		if (s->a.slots[i].done != SSD_NEVER)
 			s->a.slots[i].done = 0;
@@ -172,7 +174,6 @@ static void restart(struct nvc *c, u64 ready)
 	s->gc.copied = 0;
 	s->gc.seen = 0;
 	s->time = ready;
-	s->last = ready;
 }
 
 /**

@@ -2,8 +2,6 @@
 /* Kind ssd: what each command costs a conventional SSD, and does to it. */
 #include "ssd.h"
 
-/* Deallocated units looked at with each command. */
-#define SWEEP 4096
 #define MILLION 1000000
 
 static size_t ssd_size(const struct nvc_config *config)
@@ -49,7 +47,8 @@ static void ssd_init(struct nvc *c)
 	s->gc.victim = SSD_NONE;
 	s->gc.wear = SSD_NONE;
 	memset(s->a.l2p, 0xff, (size_t)g->units * sizeof(u32));
-	memset(s->a.dies, 0, g->dies * sizeof(struct ssd_die));
+	for (i = 0; i < g->dies; i++)
+		s->a.dies[i] = (struct ssd_die){ .channel = i % c->config.model.channels };
 	memset(s->a.channels, 0, c->config.model.channels * sizeof(struct ssd_timeline));
 	memset(s->a.slots, 0, g->slots * sizeof(struct ssd_slot));
 	memset(s->a.undo, 0, (size_t)g->undos * sizeof(struct ssd_undo));
@@ -57,6 +56,7 @@ static void ssd_init(struct nvc *c)
 		s->streams[i].line = SSD_NONE;
 	nvc_line_reset(s);
 	make_bad_blocks(c);
+	c->read_only = s->stats.read_only;
 	nvc_nand_timing(c);
 }
 
@@ -67,11 +67,6 @@ static void ssd_reset(struct nvc *c)
 
 	memset(&s->link_in, 0, sizeof(s->link_in));
 	memset(&s->link_out, 0, sizeof(s->link_out));
-}
-
-static u64 link_time(const struct ssd *s, u64 bytes)
-{
-	return bytes * s->link_cost >> 24;
 }
 
 /* Units from @unit to @last that lie behind one another on one page. */
@@ -87,7 +82,7 @@ static u32 page_run(const struct ssd *s, u32 unit, u32 last)
 }
 
 /* Returns when the units have left the medium. */
-static u64 read_run(struct nvc *c, u32 unit, u32 n, u64 ready)
+static inline u64 read_run(struct nvc *c, u32 unit, u32 n, u64 ready)
 {
 	struct ssd *s = ssd_of(c);
 	u32 place = s->a.l2p[unit];
@@ -106,10 +101,11 @@ static u64 send(struct nvc *c, u64 there, u64 bytes)
 {
 	struct ssd *s = ssd_of(c);
 
-	return ssd_book(&s->link_out, c->now, there, link_time(s, bytes));
+	return ssd_book(&s->link_out, c->now, there, ssd_link_time(s, bytes));
 }
 
-static u64 read_units(struct nvc *c, u32 unit, u32 last)
+/* Its own function, and not static, so that reads of one unit are spared what it costs. */
+u64 nvc_ssd_read_units(struct nvc *c, u32 unit, u32 last)
 {
 	u64 ready = c->now + c->config.model.fw_read_large;
 	const struct ssd *s = ssd_of(c);
@@ -132,185 +128,22 @@ static u64 ssd_read(struct nvc *c, const struct nvc_cmd *cmd)
 	u32 last = (cmd->slba + cmd->nlb - 1) >> shift;
 
 	if (unit != last)
-		return read_units(c, unit, last);
+		return nvc_ssd_read_units(c, unit, last);
 	return send(c, read_run(c, unit, 1, c->now + c->config.model.fw_read),
 		    (u64)cmd->nlb << c->config.block_shift);
 }
 
-/* Where a write goes: what is overwritten while its line is young is hot. */
-static u32 temperature(const struct nvc *c, u32 unit)
-{
-	const struct ssd *s = ssd_of(c);
-	u32 place = s->a.l2p[unit];
-	const struct ssd_line *line;
-
-	if (!c->config.model.hot_cold || place == SSD_NONE)
-		return SSD_COLD;
-	line = &s->a.lines[ssd_line_of(s, place)];
-	if (line->state == SSD_OPEN || s->closings - line->closed < s->shape.lines / 4)
-		return SSD_HOT;
-	return SSD_COLD;
-}
-
-/**
- * struct part - one unit of a write
- * @unit: logical
- * @first: first block, in the unit
- * @count: blocks
- * @whole: as in struct ssd_undo
- */
-struct part {
-	u32 unit;
-	u8 first;
-	u8 count;
-	u8 whole;
-};
-
-/* A part of a unit is merged with the rest, which is read if it is not at hand. */
-static u64 merge(struct nvc *c, const struct part *part, u64 at)
-{
-	struct ssd *s = ssd_of(c);
-	u32 place = s->a.l2p[part->unit];
-	u32 line;
-
-	if (part->count == 1 << (SSD_UNIT_SHIFT - c->config.block_shift) || place == SSD_NONE)
-		return at;
-	line = ssd_line_of(s, place);
-	if (ssd_swept(c, part->unit) || ssd_buffered(c, line, place))
-		return at;
-	s->stats.merge_reads++;
-	return nvc_nand_read(c, place - line * s->shape.per_line, 1, at, true);
-}
-
-/* Returns when the unit is in the buffer. */
-static u64 write_unit(struct nvc *c, const struct part *part, u64 at, u32 *used)
-{
-	struct ssd *s = ssd_of(c);
-	u32 id = temperature(c, part->unit);
-	struct ssd_stream *stream = &s->streams[id];
-	struct ssd_undo entry;
-	u32 old;
-
-	if (!stream->fill) {
-		nvc_gc_room(c);
-		at = nvc_buffer_take(s, id, nvc_stream_word(c, id), at);
-	}
-	at = merge(c, part, at);
-	old = s->a.l2p[part->unit];
-	memset(&entry, 0, sizeof(entry));
-	if (s->shape.undos)
-		entry.mask = nvc_unit_mask(c, part->unit);
-	nvc_stream_append(c, id, part->unit, at);
-	entry.seq = c->seq;
-	entry.word = s->a.slots[stream->slot].word;
-	entry.slot = stream->slot;
-	entry.unit = part->unit;
-	entry.place = s->a.l2p[part->unit];
-	entry.old = old;
-	entry.first = part->first;
-	entry.count = part->count;
-	entry.whole = part->whole;
-	nvc_undo_log(s, &entry);
-	s->stats.host_units++;
-	*used |= 1 << id;
-	return at;
-}
-
-/* Every unit of a write. Returns when the last is in the buffer. */
-static u64 write_units(struct nvc *c, const struct nvc_cmd *cmd, u64 at, u32 *used)
-{
-	u32 blocks = 1 << (SSD_UNIT_SHIFT - c->config.block_shift);
-	u64 slba = cmd->slba;
-	u64 end = slba + cmd->nlb;
-	bool whole = cmd->nlb <= c->config.model.awupf + 1;
-	u64 buffered = at;
-	u8 parts = 0;
-
-	while (slba < end) {
-		struct part part = { .unit = slba >> (SSD_UNIT_SHIFT - c->config.block_shift) };
-
-		part.first = slba % blocks;
-		part.count = nvc_min(blocks - part.first, end - slba);
-		part.whole = whole ? ++parts : 0;
-		buffered = nvc_max(buffered, write_unit(c, &part, at, used));
-		slba += part.count;
-	}
-	return buffered;
-}
-
-static u64 ssd_write(struct nvc *c, const struct nvc_cmd *cmd)
-{
-	const struct nvc_model *m = &c->config.model;
-	struct ssd *s = ssd_of(c);
-	u64 bytes = (u64)cmd->nlb << c->config.block_shift;
-	u32 shift = SSD_UNIT_SHIFT - c->config.block_shift;
-	u32 units = ((cmd->slba + cmd->nlb - 1) >> shift) - (cmd->slba >> shift) + 1;
-	u32 used = 0;
-	u64 at, end;
-
-	s->latest = 0;
-	at = ssd_book(&s->link_in, c->now, c->now + m->fw_write, link_time(s, bytes));
-	end = write_units(c, cmd, at, &used) + (u64)units * m->fw_write_unit;
-	if (m->plp || (c->config.vwc && !(cmd->flags & NVC_FUA)))
-		return end;
-	if (used & 1 << SSD_COLD)
-		nvc_stream_pad(c, SSD_COLD);
-	if (used & 1 << SSD_HOT)
-		nvc_stream_pad(c, SSD_HOT);
-	return nvc_max(end, s->latest);
-}
-
-static u64 ssd_flush(struct nvc *c)
-{
-	struct ssd *s = ssd_of(c);
-	u64 end = c->now + c->config.model.fw_write;
-
-	if (c->config.model.plp || !c->config.vwc)
-		return end;
-	nvc_stream_pad(c, SSD_COLD);
-	nvc_stream_pad(c, SSD_HOT);
-	return nvc_max(end, s->durable);
-}
-
-static u64 ssd_deallocate(struct nvc *c, const struct nvc_cmd *cmd,
-			  const struct nvc_range *ranges)
-{
-	u32 i;
-
-	if (cmd->opcode == NVC_WRITE_ZEROES)
-		nvc_sweep_add(c, cmd->slba, cmd->nlb);
-	for (i = 0; cmd->opcode == NVC_DSM && cmd->flags & NVC_DEALLOCATE && i < cmd->nlb; i++)
-		nvc_sweep_add(c, ranges[i].slba, ranges[i].nlb);
-	return c->now + c->config.model.fw_write;
-}
-
+/* Reads first, without what only the others need: they are the most. */
 static u64 ssd_target(struct nvc *c, const struct nvc_cmd *cmd, const struct nvc_range *ranges)
 {
 	struct ssd *s = ssd_of(c);
 
-	if (c->config.model.gc_background)
-		nvc_gc_idle(c);
+	if (c->config.model.gc_background || s->sweep_from < s->sweep_to)
+		nvc_ssd_catch_up(c);
 	s->time = c->now;
-	s->last = c->now;
-	if (s->sweep_from < s->sweep_to)
-		nvc_sweep(c, SWEEP);
-	switch (cmd->opcode) {
-	case NVC_READ:
+	if (cmd->opcode == NVC_READ)
 		return ssd_read(c, cmd);
-	case NVC_WRITE:
-		return ssd_write(c, cmd);
-	case NVC_FLUSH:
-		return ssd_flush(c);
-	default:
-		return ssd_deallocate(c, cmd, ranges);
-	}
-}
-
-static u16 ssd_refuse(const struct nvc *c, const struct nvc_cmd *cmd)
-{
-	if (!ssd_of(c)->stats.read_only)
-		return NVC_SC_SUCCESS;
-	return cmd->opcode == NVC_WRITE || cmd->opcode == NVC_WRITE_ZEROES ? NVC_SC_READ_ONLY : 0;
+	return nvc_ssd_change(c, cmd, ranges);
 }
 
 const struct nvc_media nvc_ssd = {
@@ -319,7 +152,6 @@ const struct nvc_media nvc_ssd = {
 	.attach = ssd_attach,
 	.reset = ssd_reset,
 	.retime = nvc_nand_timing,
-	.refuse = ssd_refuse,
 	.target = ssd_target,
 	.cut = nvc_ssd_cut,
 };

@@ -64,10 +64,12 @@ struct ssd_shape {
  * struct ssd_die - a die's time
  * @busy: all its work is done
  * @reads: its reads that interrupt other work are done
+ * @channel: that it is on
  */
 struct ssd_die {
 	u64 busy;
 	u64 reads;
+	u32 channel;
 };
 
 /**
@@ -219,8 +221,8 @@ struct ssd_gc {
  * @slot: next of the buffer
  * @words: programs of the host so far, those being filled included
  * @undo_at: place of the next entry of the log
- * @last: ns, arrival of the command before
- * @time: ns, nothing will be asked for earlier: now, or in the idle time before
+ * @time: ns, nothing will be asked for earlier: when the latest command came, or
+ *	in the idle time after it
  * @durable: ns, all host programs started are done
  * @latest: the same, since the command began
  * @random: source of chance
@@ -245,7 +247,6 @@ struct ssd {
 	u64 words;
 	u32 slot;
 	u32 undo_at;
-	u64 last;
 	u64 time;
 	u64 durable;
 	u64 latest;
@@ -281,6 +282,11 @@ static inline bool ssd_in_list(const struct ssd *s, u32 line)
 
 u8 nvc_unit_mask(const struct nvc *c, u32 unit);
 bool nvc_buffer_finds(const struct nvc *c, u32 place);
+
+static inline u64 ssd_link_time(const struct ssd *s, u64 bytes)
+{
+	return bytes * s->link_cost >> 24;
+}
 
 /* Whether a deallocation that is not swept yet covers all of @unit. */
 static inline bool ssd_swept(const struct nvc *c, u32 unit)
@@ -350,6 +356,11 @@ void nvc_buffer_done(struct ssd *s, u32 slot, u64 done);
 void nvc_undo_log(struct ssd *s, const struct ssd_undo *entry);
 void nvc_undo_erased(struct ssd *s, u32 line);
 void nvc_undo_moved(struct ssd *s, u32 from, u32 to);
+
+/* ssd.c, write.c */
+u64 nvc_ssd_read_units(struct nvc *c, u32 unit, u32 last);
+u64 nvc_ssd_change(struct nvc *c, const struct nvc_cmd *cmd, const struct nvc_range *ranges);
+void nvc_ssd_catch_up(struct nvc *c);
 
 /* power.c */
 u32 nvc_ssd_cut(struct nvc *c, struct nvc_lost *lost, u64 *ready);
