@@ -9,7 +9,7 @@
 
 #include "nvc.h"
 
-/* nvc_map(): this mapping unit is nowhere on the medium. */
+/* nvc_place(): this mapping unit is nowhere on the medium. */
 #define NVC_UNMAPPED 0xffffffff
 
 /**
@@ -110,13 +110,13 @@ struct nvc_snapshot {
 void nvc_stats(const struct nvc *c, struct nvc_ssd_stats *stats);
 
 /**
- * nvc_map() - where a mapping unit lies
+ * nvc_place() - where a mapping unit lies
  * @c: the device, with an SSD inside
  * @unit: 4 KiB unit, inside the device
  *
  * Return: physical unit: line * line_units + place in the line; or NVC_UNMAPPED.
  */
-u32 nvc_map(const struct nvc *c, u32 unit);
+u32 nvc_place(const struct nvc *c, u32 unit);
 
 /**
  * nvc_set_model() - change live parameters, all at once

@@ -37,7 +37,7 @@ void nvc_stats(const struct nvc *c, struct nvc_ssd_stats *stats)
 	count_lines(s, stats);
 }
 
-u32 nvc_map(const struct nvc *c, u32 unit)
+u32 nvc_place(const struct nvc *c, u32 unit)
 {
 	return ssd_of(c)->a.l2p[unit];
 }

@@ -327,7 +327,7 @@ u32 nvc_line_alloc(struct ssd *s);
 void nvc_line_free(struct ssd *s, u32 line);
 void nvc_line_mark_bad(struct ssd *s, u32 line, u32 lane);
 
-/* map.c */
+/* units.c */
 void nvc_unit_drop(struct nvc *c, u32 place);
 void nvc_unit_place(struct nvc *c, u32 unit, u32 place);
 void nvc_unit_unmap(struct nvc *c, u32 unit);

@@ -176,7 +176,7 @@ class Device:
         """Where each 4 KiB unit of an SSD lies, shape (units,); ``UNMAPPED`` if nowhere."""
         self._require_ssd()
         units = self.stats()["units"]
-        return np.fromiter((lib.nvc_map(self._core, unit) for unit in range(units)), np.uint32, units)
+        return np.fromiter((lib.nvc_place(self._core, unit) for unit in range(units)), np.uint32, units)
 
     def audit(self) -> str | None:
         """Check all that must hold for an SSD. Returns the condition that does not, or None."""
