@@ -38,15 +38,23 @@ DECISION = dtype_of("nvc_decision")
 
 
 def _record_of(struct: str) -> np.dtype[np.void]:
-    """The dtype of a trace record: the structure, and unused bytes up to the size of all records."""
+    """The dtype of a trace record: the structure, and every other byte up to the size of all records as a field too.
+
+    numpy need not copy bytes that no field covers, and records of one kind pass through arrays of another's dtype.
+    """
     inner = dtype_of(struct)
     assert inner.fields is not None
-    names = list(inner.fields)
+    fields = {name: (dtype, offset) for name, (dtype, offset, *_) in inner.fields.items()}
+    end = 0
+    for dtype, offset in [*sorted(fields.values(), key=lambda field: field[1]), (None, int(lib.NVC_TRACE_RECORD))]:
+        if offset > end:
+            fields[f"unused{end}"] = (np.dtype(f"V{offset - end}"), end)
+        end = offset + (dtype.itemsize if dtype else 0)
     return np.dtype(
         {
-            "names": names,
-            "formats": [inner.fields[name][0] for name in names],
-            "offsets": [inner.fields[name][1] for name in names],
+            "names": list(fields),
+            "formats": [dtype for dtype, _ in fields.values()],
+            "offsets": [offset for _, offset in fields.values()],
             "itemsize": int(lib.NVC_TRACE_RECORD),
         }
     )
