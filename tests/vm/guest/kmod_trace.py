@@ -260,7 +260,8 @@ def removed_while_stalled(dev: Path) -> None:
     check("removal does not wait for a reader", took < 4, seconds=took)
     job.join(30)
     equal("fio has ended", job.is_alive(), False)
-    check("the rest can still be read", reader.drain(lambda _: None) >= 256 and reader.ended)
+    rest = reader.drain(lambda _: None)
+    check("the rest can still be read", rest > 100 and reader.ended, records=rest)
     reader.close()
 
 
