@@ -179,7 +179,9 @@ def test_where_the_state_is(monkeypatch, environment, expected):
 
 
 def test_a_process_is_known_by_more_than_its_pid():
-    child = subprocess.Popen([sys.executable, "-c", "input()", "nvlab-mark-123"], stdin=subprocess.PIPE)
+    argv = [sys.executable, "-c", "print(flush=True); input()", "nvlab-mark-123"]
+    child = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    child.stdout.readline()  # Popen returns a moment before /proc shows the new arguments
     started = start_time(child.pid)
     assert child.pid in find_processes("nvlab-mark-123")
     with pytest.raises(ProcessLookupError):
@@ -192,6 +194,7 @@ def test_a_process_is_known_by_more_than_its_pid():
         Process(child.pid, started)  # a zombie counts as gone
     assert child.wait() == -signal.SIGTERM
     child.stdin.close()
+    child.stdout.close()
 
 
 def test_what_does_not_heed_sigterm_is_killed():
