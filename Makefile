@@ -57,8 +57,8 @@ sanitize: setup $(SANITIZER) ## nvlab.ko under KASAN, lockdep, kmemleak and UBSA
 
 bench: setup ## speed of this commit, kept in results/
 	@mkdir -p results
-	@for program in bench/core_speed.py bench/lab.py bench/device.py; do \
-		echo "== $$program at $(COMMIT), $$(date -u +%FT%TZ)"; $(BIN)/python "$$program"; \
+	@for program in bench/core_speed.py bench/lab.py bench/device.py "bench/device.py trace"; do \
+		echo "== $$program at $(COMMIT), $$(date -u +%FT%TZ)"; $(BIN)/python $$program; \
 	done 2>&1 | tee results/bench-$(COMMIT).txt
 
 soak: setup ## the tests with their long counts (hours), kept in results/; ONLY="-k killing" for some of them

@@ -151,6 +151,22 @@ static int nvl_set_subnqn(struct nvl_settings *set, const char *text)
 NVL_SHOW(subnqn, "%s", set->subnqn)
 NVL_STORE(subnqn);
 
+static int nvl_set_trace(struct nvl_settings *set, const char *text)
+{
+	return nvl_parse_entries(text, &set->trace);
+}
+
+NVL_SHOW(trace, "%u", set->trace)
+NVL_STORE(trace);
+
+static int nvl_set_trace_lossless(struct nvl_settings *set, const char *text)
+{
+	return kstrtobool(text, &set->trace_lossless);
+}
+
+NVL_SHOW(trace_lossless, "%d", set->trace_lossless)
+NVL_STORE(trace_lossless);
+
 static int nvl_store_timing(struct config_item *item, const char *text, size_t offset)
 {
 	struct nvl_device *device = to_nvl_device(item);
@@ -250,6 +266,8 @@ static struct configfs_attribute *nvl_device_attrs[] = {
 	&nvl_attr_nr_io_units,
 	&nvl_attr_io_unit_shift,
 	&nvl_attr_seed,
+	&nvl_attr_trace,
+	&nvl_attr_trace_lossless,
 	&nvl_attr_power,
 	&nvl_attr_pci,
 	&nvl_attr_stats,
@@ -287,6 +305,7 @@ static struct config_group *nvl_make_device(struct config_group *group, const ch
 	}
 	device->group.cg_item.ci_type = &nvl_device_type;
 	config_group_init(&device->group);
+	nvl_faults_init(device);
 	return &device->group;
 }
 

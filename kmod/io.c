@@ -8,6 +8,7 @@
 #include <linux/ktime.h>
 
 #include "nvlab.h"
+#include "trace.h"
 
 /* Deallocate, of Write Zeroes: bit 25 of double word 12 */
 #define NVL_WZ_DEAC	BIT(9)
@@ -129,6 +130,7 @@ static void nvl_io_decide(struct nvl_io *io, struct nvc_decision *d)
 	io->core.now = ktime_get_ns();
 	nvc_submit(ctrl->core, &io->core, io->w->ranges, d);
 	spin_unlock(&ctrl->core_lock);
+	nvl_trace_decided(io->w, &io->core, d);
 }
 
 static void nvl_copy_write(struct nvl_io *io)
@@ -204,6 +206,35 @@ static void nvl_io_copy(struct nvl_io *io, u16 data)
 			      io->bytes, data == NVC_DATA_COPY);
 }
 
+/* A fault: of a write what is stored, of a read what the host gets. */
+static void nvl_io_corrupt(struct nvl_io *io, u32 at)
+{
+	struct nvl_ctrl *ctrl = io->w->ctrl;
+	struct nvl_cursor host = { io->w->segments };
+	u32 one = 1;
+	u32 part;
+	u8 *byte;
+
+	if (io->core.opcode == NVC_WRITE) {
+		byte = nvl_region_at(ctrl, (io->core.slba << ctrl->block_shift) + at, &one);
+	} else {
+		for (; at; at -= part) {
+			part = at;
+			nvl_cursor_take(&host, &part);
+		}
+		byte = nvl_cursor_take(&host, &one);
+	}
+	*byte = ~*byte;
+}
+
+static void nvl_io_data(struct nvl_io *io, const struct nvc_decision *d)
+{
+	nvl_io_copy(io, d->data);
+	if (unlikely(d->fault & NVC_CORRUPT))
+		nvl_io_corrupt(io, d->corrupt);
+	nvl_trace_copied(io->w);
+}
+
 /**
  * nvl_io() - execute an I/O command
  * @w: the worker, locked
@@ -214,25 +245,26 @@ static void nvl_io_copy(struct nvl_io *io, u16 data)
  */
 u32 nvl_io(struct nvl_worker *w, struct nvl_sq *sq, const struct nvme_command *cmd)
 {
-	struct nvl_io io = { .w = w, .cmd = cmd };
+	struct nvl_io io = { .w = w, .cmd = cmd, .core.qid = sq->qid };
 	u16 cid = cmd->common.command_id;
-	struct nvc_decision d;
-	u16 status;
+	struct nvc_decision d = {};
 
-	status = nvl_io_parse(&io);
-	if (!status) {
+	d.status = nvl_io_parse(&io);
+	if (!d.status)
 		nvl_io_decide(&io, &d);
-		status = d.status;
-	}
-	if (status) {
-		nvl_log_error(w->ctrl, sq->qid, cmd, status);
-		w->stats.errors++;
-		nvl_worker_complete(w, sq, cid, status);
+	if (unlikely(d.fault & NVC_LOSES)) {
+		nvl_fault_lose(w, sq, d.fault);
 		return 0;
 	}
-	nvl_io_copy(&io, d.data);
+	if (d.status) {
+		nvl_log_error(w->ctrl, sq->qid, cmd, d.status);
+		w->stats.errors++;
+		io.bytes = 0;
+	} else {
+		nvl_io_data(&io, &d);
+	}
 	if (d.target <= io.core.now)
-		nvl_worker_complete(w, sq, cid, 0);
+		nvl_worker_complete(w, sq, cid, d.status);
 	else
 		nvl_worker_wait(w, sq, cid, &d);
 	return io.bytes;

@@ -11,16 +11,16 @@
 #include <linux/configfs.h>
 #include <linux/cpumask.h>
 #include <linux/ioport.h>
-#include <linux/irq_work.h>
 #include <linux/list.h>
 #include <linux/mutex.h>
 #include <linux/nvme.h>
 #include <linux/pci.h>
 #include <linux/rbtree.h>
 #include <linux/sizes.h>
-#include <linux/smp.h>
 #include <linux/spinlock.h>
+#include <linux/workqueue.h>
 
+#include "irq.h"
 #include "nvc.h"
 #include "queue.h"
 
@@ -59,6 +59,8 @@
  * @serial: SN
  * @model: MN
  * @subnqn: SUBNQN
+ * @trace: records of each ring of the trace, a power of two; 0 for no trace
+ * @trace_lossless: whether fetching waits for the trace's reader
  */
 struct nvl_settings {
 	u64 start;
@@ -71,17 +73,23 @@ struct nvl_settings {
 	char serial[21];
 	char model[41];
 	char subnqn[224];
+	u32 trace;
+	bool trace_lossless;
 };
 
 /**
  * struct nvl_device - a device by name
  * @group: its directory in configfs
+ * @faults: the directory of its fault rules
+ * @rules: the rules, by slot
  * @lock: held to change @set or @ctrl
  * @set: the settings
  * @ctrl: the controller while the power is on, else NULL
  */
 struct nvl_device {
 	struct config_group group;
+	struct config_group faults;
+	struct nvl_fault *rules[NVC_MAX_RULES];
 	struct mutex lock;	/* settings and power */
 	struct nvl_settings set;
 	struct nvl_ctrl *ctrl;
@@ -111,44 +119,6 @@ struct nvl_region {
 	u8 *bar;
 	struct nvl_span head;
 	struct nvl_span tail;
-};
-
-/**
- * struct nvl_vector - one MSI-X vector
- * @ctrl: its controller
- * @index: its place in the MSI-X table
- * @virq: Linux' number for it, 0 while nobody has it
- * @cpu: the CPU that takes it
- * @pending: raised while it was masked
- * @csd: carries it to @cpu
- * @work: carries it out of irq_unmask
- */
-struct nvl_vector {
-	struct nvl_ctrl *ctrl;
-	u16 index;
-	unsigned int virq;
-	unsigned int cpu;
-	unsigned long pending;
-	call_single_data_t csd;
-	struct irq_work work;
-} ____cacheline_aligned_in_smp;
-
-/**
- * struct nvl_irqs - the vectors and the domains they come from
- * @vectors: by index
- * @nr: how many
- * @inner: gives a vector a Linux interrupt
- * @msi: what PCI sees
- * @inner_node: names @inner
- * @msi_node: names @msi
- */
-struct nvl_irqs {
-	struct nvl_vector *vectors;
-	u16 nr;
-	struct irq_domain *inner;
-	struct irq_domain *msi;
-	struct fwnode_handle *inner_node;
-	struct fwnode_handle *msi_node;
 };
 
 /**
@@ -189,12 +159,24 @@ struct nvl_error_log {
  * @NVL_READY: CSTS.RDY is 1
  * @NVL_SHUT: shut down; waits for CC.EN to become 0
  * @NVL_FAILED: CSTS.CFS is 1
+ * @NVL_GONE: the link is lost: everything reads as ones
  */
 enum nvl_state {
 	NVL_DISABLED,
 	NVL_READY,
 	NVL_SHUT,
 	NVL_FAILED,
+	NVL_GONE,
+};
+
+/**
+ * enum nvl_trouble - what a fault did to the controller, as bits
+ * @NVL_TROUBLE_FATAL: it shall report a fatal status
+ * @NVL_TROUBLE_UNPLUG: the link is lost
+ */
+enum nvl_trouble {
+	NVL_TROUBLE_FATAL,
+	NVL_TROUBLE_UNPLUG,
 };
 
 /**
@@ -211,10 +193,14 @@ enum nvl_state {
  * @config: PCI configuration space
  * @dma: Bus Master is on and the function in D0: host memory may be touched
  * @flr: a function level reset was asked for
+ * @trouble: bits of enum nvl_trouble; with any set nothing is fetched or completed
+ * @unplug: has the PCI core notice that the link is lost
  * @core: the model, entered under @core_lock only
  * @core_lock: orders what enters the core
  * @nr_blocks: capacity
  * @block_shift: log2 of a block
+ * @trace: every input of the core, or NULL
+ * @debug: statistics in debugfs
  * @workers: threads that serve I/O queues
  * @nr_workers: how many
  * @by_queue: the worker of each submission queue, for the announcements
@@ -255,11 +241,15 @@ struct nvl_ctrl {
 	u8 config[PCI_CFG_SPACE_EXP_SIZE];
 	bool dma;
 	bool flr;
+	unsigned long trouble;
+	struct work_struct unplug;
 
 	struct nvc *core;
 	spinlock_t core_lock;	/* the core, as its interface wants */
 	u64 nr_blocks;
 	u8 block_shift;
+	struct nvl_trace *trace;
+	struct dentry *debug;
 
 	struct nvl_worker *workers;
 	unsigned int nr_workers;
@@ -296,10 +286,22 @@ enum nvl_event {
 	NVL_EVENT_DOORBELL,
 };
 
+/**
+ * nvl_ctrl_acts() - whether commands are fetched and completed
+ * @ctrl: the controller
+ *
+ * Return: false while host memory may not be touched, or after a fault.
+ */
+static inline bool nvl_ctrl_acts(const struct nvl_ctrl *ctrl)
+{
+	return READ_ONCE(ctrl->dma) && !READ_ONCE(ctrl->trouble);
+}
+
 /* settings.c */
 int nvl_settings_init(struct nvl_settings *set, const char *name);
 void nvl_settings_free(struct nvl_settings *set);
 int nvl_parse_size(const char *name, const char *text, u64 *value);
+int nvl_parse_entries(const char *text, u32 *entries);
 int nvl_parse_cpus(const char *text, struct cpumask *cpus);
 void nvl_identity(const char *name, u64 kind, u64 half[2]);
 
@@ -315,7 +317,18 @@ void nvl_device_free(struct nvl_device *device);
 int nvl_device_on(struct nvl_device *device);
 void nvl_device_off(struct nvl_device *device);
 int nvl_device_timing(struct nvl_device *device, const struct nvc_timing *t);
+
+/* stats.c */
+void nvl_stats_init(void);
+void nvl_stats_exit(void);
+void nvl_stats_add(struct nvl_ctrl *ctrl);
+void nvl_stats_del(struct nvl_ctrl *ctrl);
 ssize_t nvl_device_stats(struct nvl_device *device, char *page);
+
+/* fault.c */
+void nvl_faults_init(struct nvl_device *device);
+int nvl_faults_arm(struct nvl_ctrl *ctrl, struct nvl_device *device);
+void nvl_fault_lose(struct nvl_worker *w, struct nvl_sq *sq, u16 fault);
 
 /* region.c */
 int nvl_region_check(const struct nvl_settings *set);
@@ -327,16 +340,9 @@ u8 *nvl_region_at(struct nvl_ctrl *ctrl, u64 offset, u32 *len);
 struct nvl_ctrl *nvl_pci_ctrl(struct device *dev);
 int nvl_pci_add(struct nvl_ctrl *ctrl);
 void nvl_pci_remove(struct nvl_ctrl *ctrl);
+void nvl_pci_unplug(struct nvl_ctrl *ctrl);
 bool nvl_pci_msix_on(const struct nvl_ctrl *ctrl);
 void nvl_pci_name(const struct nvl_ctrl *ctrl, char *buf, size_t len);
-
-/* irq.c */
-int nvl_irq_init(struct nvl_ctrl *ctrl);
-void nvl_irq_exit(struct nvl_ctrl *ctrl);
-void nvl_irq_raise(struct nvl_ctrl *ctrl, u16 index);
-void nvl_irq_reset(struct nvl_ctrl *ctrl);
-void nvl_irq_sync(void);
-const struct cpumask *nvl_irq_affinity(struct nvl_ctrl *ctrl, u16 index);
 
 /* control.c */
 int nvl_control_start(struct nvl_ctrl *ctrl);

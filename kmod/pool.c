@@ -6,6 +6,7 @@
 #include <linux/slab.h>
 
 #include "nvlab.h"
+#include "trace.h"
 
 static bool nvl_worker_near(const struct nvl_worker *w, const struct cpumask *mask)
 {
@@ -74,6 +75,7 @@ static int nvl_worker_start(struct nvl_ctrl *ctrl, struct nvl_worker *w, unsigne
 	mutex_init(&w->lock);
 	INIT_LIST_HEAD(&w->sqs);
 	w->due = RB_ROOT_CACHED;
+	w->ring = nvl_trace_ring(ctrl, w - ctrl->workers);
 	err = nvl_worker_alloc(w);
 	if (err)
 		return err;
@@ -89,6 +91,22 @@ static int nvl_worker_start(struct nvl_ctrl *ctrl, struct nvl_worker *w, unsigne
 	return 0;
 }
 
+static const struct cpumask *nvl_workers_cpus(const struct nvl_ctrl *ctrl)
+{
+	return cpumask_empty(ctrl->set->cpus) ? cpu_online_mask : ctrl->set->cpus;
+}
+
+/**
+ * nvl_workers_wanted() - how many workers there will be
+ * @ctrl: the controller
+ *
+ * Return: one for each CPU the device may use.
+ */
+unsigned int nvl_workers_wanted(const struct nvl_ctrl *ctrl)
+{
+	return cpumask_weight(nvl_workers_cpus(ctrl));
+}
+
 /**
  * nvl_workers_start() - start a worker on each CPU the device may use
  * @ctrl: the controller
@@ -97,12 +115,10 @@ static int nvl_worker_start(struct nvl_ctrl *ctrl, struct nvl_worker *w, unsigne
  */
 int nvl_workers_start(struct nvl_ctrl *ctrl)
 {
-	const struct cpumask *cpus = ctrl->set->cpus;
+	const struct cpumask *cpus = nvl_workers_cpus(ctrl);
 	unsigned int cpu;
 	int err;
 
-	if (cpumask_empty(cpus))
-		cpus = cpu_online_mask;
 	ctrl->workers = kvcalloc(cpumask_weight(cpus), sizeof(*ctrl->workers), GFP_KERNEL);
 	if (!ctrl->workers)
 		return -ENOMEM;

@@ -10,12 +10,16 @@
 #include <linux/nvme.h>
 #include <linux/rbtree.h>
 
-#include "nvc.h"
+#include "nvc_trace.h"
 
 #define NVL_MAX_QUEUES		256
 #define NVL_MAX_ENTRIES		1024
 
+/* The model's time is kept if a command is done this soon after it. */
+#define NVL_LATE_NS		1000
+
 struct nvl_ctrl;
+struct nvl_ring;
 struct nvl_worker;
 
 /**
@@ -71,6 +75,7 @@ struct nvl_cmd {
  * @tail_bell: what the host submitted, rung by the host
  * @cq: where it completes
  * @cmds: room for as many waiting commands as entries
+ * @records: if there is a trace, what it says of each of @cmds
  * @free: unused of @cmds, as a stack
  * @nr_free: height of the stack
  * @qid: identifier
@@ -84,6 +89,7 @@ struct nvl_sq {
 	u32 *tail_bell;
 	struct nvl_cq *cq;
 	struct nvl_cmd *cmds;
+	struct nvc_trace_command *records;
 	struct nvl_cmd **free;
 	u16 nr_free;
 	u16 qid;
@@ -106,7 +112,10 @@ struct nvl_segment {
  * struct nvl_worker_stats - written by the worker alone
  * @commands: I/O commands completed
  * @errors: of them, with an error
- * @late: completed after the time the model gave
+ * @timed: commands that the model gave a time in the future
+ * @late: of them, completed more than NVL_LATE_NS after it
+ * @lateness: ns that @timed took longer than the model said, together
+ * @worst: the same, of the worst one
  * @passes: rounds over the queues that found work
  * @sleeps: times it slept until woken
  * @gaps: times it waited for an announced command
@@ -116,7 +125,10 @@ struct nvl_segment {
 struct nvl_worker_stats {
 	u64 commands;
 	u64 errors;
+	u64 timed;
 	u64 late;
+	u64 lateness;
+	u64 worst;
 	u64 passes;
 	u64 sleeps;
 	u64 gaps;
@@ -135,6 +147,7 @@ struct nvl_worker_stats {
  * @due: commands that wait for their time
  * @raise: vectors to raise after the pass
  * @segments: host memory of the command in hand
+ * @ring: where its commands are traced, or NULL
  * @dsm: Dataset Management ranges of the command in hand, as the host has them
  * @ranges: the same for the core
  * @seen: announcements before the last pass
@@ -156,6 +169,7 @@ struct nvl_worker {
 	struct rb_root_cached due;
 	DECLARE_BITMAP(raise, NVL_MAX_QUEUES + 1);
 	struct nvl_segment *segments;
+	struct nvl_ring *ring;
 	struct nvme_dsm_range *dsm;
 	struct nvc_range *ranges;
 	u64 next;
@@ -193,10 +207,12 @@ void nvl_worker_wait(struct nvl_worker *w, struct nvl_sq *sq, u16 cid,
 void nvl_worker_complete(struct nvl_worker *w, struct nvl_sq *sq, u16 cid,
 			 u16 status);
 bool nvl_worker_abort(struct nvl_worker *w, u16 sqid, u16 cid);
+void nvl_worker_lose(struct nvl_worker *w, struct nvl_sq *sq);
 void nvl_worker_forget(struct nvl_worker *w, struct nvl_sq *sq);
 bool nvl_worker_missed(struct nvl_worker *w);
 
 /* pool.c */
+unsigned int nvl_workers_wanted(const struct nvl_ctrl *ctrl);
 int nvl_workers_start(struct nvl_ctrl *ctrl);
 void nvl_workers_stop(struct nvl_ctrl *ctrl);
 struct nvl_worker *nvl_worker_for(struct nvl_ctrl *ctrl, const struct nvl_cq *cq);

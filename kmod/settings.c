@@ -3,6 +3,7 @@
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
 
 #include <linux/kernel.h>
+#include <linux/log2.h>
 #include <linux/siphash.h>
 #include <linux/slab.h>
 #include <linux/string.h>
@@ -84,6 +85,28 @@ int nvl_parse_size(const char *name, const char *text, u64 *value)
 		return -EINVAL;
 	}
 	*value = number;
+	return 0;
+}
+
+/**
+ * nvl_parse_entries() - read the size of a ring of the trace
+ * @text: 0 for no trace, or a power of two
+ * @entries: the number
+ *
+ * Return: 0, -EINVAL, or -ERANGE.
+ */
+int nvl_parse_entries(const char *text, u32 *entries)
+{
+	u32 number;
+	int err = kstrtou32(text, 0, &number);
+
+	if (err)
+		return err;
+	if (number && !is_power_of_2(number))
+		return -EINVAL;
+	if (number && (number < NVC_TRACE_MIN_ENTRIES || number > NVC_TRACE_MAX_ENTRIES))
+		return -ERANGE;
+	*entries = number;
 	return 0;
 }
 

@@ -112,7 +112,7 @@ def _table(kind: LayerKind) -> Iterator[str]:
     yield f"## [{kind.table}.NAME]\n\n{kind.doc}\n"
     yield _rows(kind.spec)
     for name, inner in _nested(kind.spec):
-        yield f"### {kind.table}.NAME.{name}\n\nWritten `{name} = {{ … }}`, or as `[{kind.table}.NAME.{name}]`.\n"
+        yield f"### {kind.table}.NAME.{name}\n\nWritten `{_key(name)} = {{ … }}`, or as `[{kind.table}.NAME.{name}]`.\n"
         yield _rows(inner)
     if kind.table == "workload":
         yield FIO.format(allowed=_words(KEYS), aliases=_pairs(), refused=_reasons())
@@ -127,8 +127,15 @@ def _rows(spec: type) -> str:
     return "\n".join(lines) + "\n"
 
 
+def _key(name: str) -> str:
+    """An inner table as one writes it beside other keys."""
+    return name.replace("NAME", "one")
+
+
 def _nested(spec: type) -> Iterator[tuple[str, type]]:
-    for name, hint in get_type_hints(spec).items():
+    """Inner tables; where there may be any number of them, each has a name."""
+    for key, hint in get_type_hints(spec).items():
+        name = f"{key}.NAME" if get_origin(hint) is dict else key
         yield from ((name, option) for option in get_args(hint) if is_dataclass(option) and isinstance(option, type))
 
 
@@ -141,7 +148,8 @@ def _doc(hint: Any) -> str:
 
 
 def _value(hint: Any) -> str:
-    return next((_words_of(m) for m in _marks(hint) if isinstance(m, marks.Marker)), "a table, below")
+    tables = "tables, below" if get_origin(get_args(hint)[0]) is dict else "a table, below"
+    return next((_words_of(m) for m in _marks(hint) if isinstance(m, marks.Marker)), tables)
 
 
 def _words_of(mark: marks.Marker) -> str:
@@ -155,6 +163,8 @@ def _words_of(mark: marks.Marker) -> str:
             return f"time, {_range(format_time(mark.low), format_time(mark.high), mark.high < MAX_NS)}"
         case marks.Whole():
             return f"{mark.low} to {mark.high}"
+        case marks.Probability():
+            return "a number above 0, up to 1"
         case marks.Choice():
             return " or ".join(f"`{v}`" for v in mark.values)
         case marks.Ref():

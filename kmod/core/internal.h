@@ -40,12 +40,43 @@ struct nvc_media {
 extern const struct nvc_media nvc_nvm;
 
 /**
+ * struct nvc_slot - a fault rule and what became of it
+ * @rule: the rule
+ * @random: its source of chance
+ * @seen: commands that matched
+ * @hits: commands hit
+ * @read_only: the namespace it made read-only, or 0
+ */
+struct nvc_slot {
+	struct nvc_rule rule;
+	u64 random;
+	u64 seen;
+	u64 hits;
+	u32 read_only;
+};
+
+/**
+ * struct nvc_rules - all fault rules
+ * @set: which slots have one, as bits
+ * @slots: the rules
+ */
+struct nvc_rules {
+	u32 set;
+	struct nvc_slot slots[NVC_MAX_RULES];
+};
+
+int nvc_rules_set(struct nvc *c, u32 slot, const struct nvc_rule *rule);
+void nvc_rules_apply(struct nvc *c, const struct nvc_cmd *cmd,
+		     const struct nvc_range *ranges, struct nvc_decision *decision);
+
+/**
  * struct nvc - a device
  * @config: as created; @config.timing is the one in force
  * @media: functions of its kind
  * @state: the kind's own, in the same piece of memory
  * @written: what reads as data
  * @counters: totals
+ * @rules: faults
  * @now: latest time seen
  * @seq: latest input
  */
@@ -55,6 +86,7 @@ struct nvc {
 	void *state;
 	struct nvc_written written;
 	struct nvc_counters counters;
+	struct nvc_rules rules;
 	u64 now;
 	u64 seq;
 };

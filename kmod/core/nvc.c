@@ -175,11 +175,16 @@ void nvc_submit(struct nvc *c, const struct nvc_cmd *cmd,
 	decision->seq = c->seq;
 	decision->target = c->now;
 	decision->status = check_cmd(c, cmd, ranges);
+	if (c->rules.set && !decision->status)
+		nvc_rules_apply(c, cmd, ranges, decision);
 	if (decision->status) {
 		c->counters.errors++;
 		return;
 	}
-	decision->target = c->media->target(c, cmd, ranges);
+	if (decision->fault & NVC_LOSES)
+		return;
+	/* so far this was what rules add */
+	decision->target += c->media->target(c, cmd, ranges) - c->now;
 	decision->data = carry_out(c, cmd, ranges);
 }
 
@@ -203,6 +208,20 @@ void nvc_reset(struct nvc *c, u64 now)
 {
 	arrive(c, now);
 	c->media->reset(c);
+}
+
+int nvc_set_rule(struct nvc *c, u64 now, u32 slot, const struct nvc_rule *rule)
+{
+	int err = nvc_rules_set(c, slot, rule);
+
+	if (!err)
+		arrive(c, now);
+	return err;
+}
+
+u64 nvc_rule_hits(const struct nvc *c, u32 slot)
+{
+	return slot < NVC_MAX_RULES ? c->rules.slots[slot].hits : 0;
 }
 
 u64 nvc_seq(const struct nvc *c)

@@ -36,6 +36,9 @@ enum nvc_kind {
  * @NVC_MAX_BYTES_SHIFT: log2 of the largest capacity in bytes
  * @NVC_MAX_BLOCKS: logical blocks of one command (NLB has 16 bits)
  * @NVC_MAX_RANGES: ranges of one Dataset Management command
+ * @NVC_MAX_RULES: fault rules of a device
+ * @NVC_MAX_DELAY_SHIFT: log2 of the longest delay by a rule in ns, 13 days
+ * @NVC_MILLION: a rule's chance that is a certainty
  */
 enum nvc_limit {
 	NVC_MAX_UNITS = 1024,
@@ -43,6 +46,9 @@ enum nvc_limit {
 	NVC_MAX_BYTES_SHIFT = 48,
 	NVC_MAX_BLOCKS = 65536,
 	NVC_MAX_RANGES = 256,
+	NVC_MAX_RULES = 32,
+	NVC_MAX_DELAY_SHIFT = 50,
+	NVC_MILLION = 1000000,
 };
 
 /**
@@ -67,6 +73,7 @@ struct nvc_timing {
 /**
  * struct nvc_config - what is fixed when a device is made
  * @blocks: capacity in logical blocks
+ * @seed: of every random choice
  * @kind: enum nvc_kind
  * @block_shift: log2 of a logical block in bytes: 9 or 12
  * @vwc: 1 if the controller reports a volatile write cache, else 0. It says
@@ -76,6 +83,7 @@ struct nvc_timing {
  */
 struct nvc_config {
 	u64 blocks;
+	u64 seed;
 	u32 kind;
 	u32 block_shift;
 	u32 vwc;
@@ -87,8 +95,10 @@ enum nvc_opcode {
 	NVC_FLUSH = 0x00,
 	NVC_WRITE = 0x01,
 	NVC_READ = 0x02,
+	NVC_COMPARE = 0x05,
 	NVC_WRITE_ZEROES = 0x08,
 	NVC_DSM = 0x09,
+	NVC_VERIFY = 0x0c,
 };
 
 /**
@@ -112,6 +122,64 @@ enum nvc_status {
 	NVC_SC_INVALID_FIELD = 0x4002,
 	NVC_SC_INVALID_NS = 0x400b,
 	NVC_SC_LBA_RANGE = 0x4080,
+	NVC_SC_READ_ONLY = 0x4182,
+};
+
+/**
+ * enum nvc_fault - what a rule does to a command it hits
+ * @NVC_FAIL: the command ends with the rule's status, and changes nothing
+ * @NVC_DELAY: it is due later, by the rule's delay
+ * @NVC_DROP: it is lost: not carried out, and never completed
+ * @NVC_CORRUPT: one byte of its data is inverted: of a write where it is
+ *	stored, of a read where the host gets it. Hits nothing but these two
+ * @NVC_FATAL: as @NVC_DROP, and the controller reports a fatal status
+ * @NVC_READ_ONLY: from this command on its namespace takes no changes, until
+ *	the rule is set or removed
+ * @NVC_UNPLUG: as @NVC_DROP, and the link to the device is lost
+ * @NVC_LOSES: those that lose the command
+ */
+enum nvc_fault {
+	NVC_FAIL = 1,
+	NVC_DELAY = 2,
+	NVC_DROP = 4,
+	NVC_CORRUPT = 8,
+	NVC_FATAL = 16,
+	NVC_READ_ONLY = 32,
+	NVC_UNPLUG = 64,
+	NVC_LOSES = 84,
+};
+
+/** enum nvc_any - what matches everything in a rule; zero does elsewhere */
+enum nvc_any {
+	NVC_ANY_OPCODE = 0xffff,
+};
+
+/**
+ * struct nvc_rule - which commands go wrong, and how
+ * @slba: first block of the range that a command must touch
+ * @nlb: blocks of the range; 0 for any command
+ * @delay: ns, of NVC_DELAY
+ * @count: hits, after which the rule rests; 0 for no limit
+ * @every: of the commands that match, which one may be hit: every nth; 1 for all
+ * @chance: of hitting one of those, in millionths, up to NVC_MILLION
+ * @nsid: namespace; 0 for any
+ * @opcode: of the command; NVC_ANY_OPCODE for any
+ * @qid: submission queue; 0 for any
+ * @status: status field, of NVC_FAIL
+ * @fault: one of enum nvc_fault
+ */
+struct nvc_rule {
+	u64 slba;
+	u64 nlb;
+	u64 delay;
+	u32 count;
+	u32 every;
+	u32 chance;
+	u32 nsid;
+	u16 opcode;
+	u16 qid;
+	u16 status;
+	u16 fault;
 };
 
 /**
@@ -136,6 +204,7 @@ enum nvc_data {
  * @nsid: namespace; there is one, number 1
  * @opcode: enum nvc_opcode, or anything else a host may send
  * @flags: enum nvc_flags
+ * @qid: submission queue
  */
 struct nvc_cmd {
 	u64 now;
@@ -144,6 +213,7 @@ struct nvc_cmd {
 	u32 nsid;
 	u8 opcode;
 	u8 flags;
+	u16 qid;
 };
 
 /**
@@ -162,23 +232,28 @@ struct nvc_range {
  * @target: when it is due, ns; not before it arrived
  * @status: enum nvc_status
  * @data: enum nvc_data
+ * @fault: what rules do to it, bits of enum nvc_fault
+ * @corrupt: of NVC_CORRUPT, the byte of its data to invert
  */
 struct nvc_decision {
 	u64 seq;
 	u64 target;
 	u16 status;
 	u16 data;
+	u16 fault;
+	u32 corrupt;
 };
 
 /**
  * struct nvc_counters - totals since nvc_init(); failed commands count only
- *	as @errors
+ *	as @errors, lost ones not at all but as @faults
  * @reads: Read commands
  * @writes: Write commands
  * @flushes: Flush commands
  * @zeroes: Write Zeroes commands
  * @dsms: Dataset Management commands
  * @errors: commands with a status other than success
+ * @faults: commands that a rule did something to
  * @blocks_read: logical blocks of @reads
  * @blocks_written: logical blocks of @writes
  * @blocks_zeroed: logical blocks of @zeroes
@@ -191,6 +266,7 @@ struct nvc_counters {
 	u64 zeroes;
 	u64 dsms;
 	u64 errors;
+	u64 faults;
 	u64 blocks_read;
 	u64 blocks_written;
 	u64 blocks_zeroed;
@@ -267,6 +343,38 @@ int nvc_set_timing(struct nvc *c, u64 now, const struct nvc_timing *timing);
  * Content and counters stay. Takes a sequence number.
  */
 void nvc_reset(struct nvc *c, u64 now);
+
+/**
+ * nvc_check_rule() - can there be such a rule
+ * @rule: the rule
+ *
+ * Return: 0, -EINVAL (a field means nothing), or -ERANGE (it is too large).
+ */
+int nvc_check_rule(const struct nvc_rule *rule);
+
+/**
+ * nvc_set_rule() - have commands go wrong, or no longer
+ * @c: the device
+ * @now: ns
+ * @slot: of the rule, below NVC_MAX_RULES. All rules that match a command have
+ *	their effect; of several statuses the lowest slot's counts
+ * @rule: the rule, which begins anew, or NULL to have none there; its hits can
+ *	still be read then
+ *
+ * Takes a sequence number, unless refused.
+ *
+ * Return: as nvc_check_rule(), and -EINVAL for another slot.
+ */
+int nvc_set_rule(struct nvc *c, u64 now, u32 slot, const struct nvc_rule *rule);
+
+/**
+ * nvc_rule_hits() - how many commands a rule has hit
+ * @c: the device
+ * @slot: of the rule
+ *
+ * Return: since the rule was set; 0 if there never was one.
+ */
+u64 nvc_rule_hits(const struct nvc *c, u32 slot);
 
 /**
  * nvc_seq() - number of the latest input

@@ -4,11 +4,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from typing import Annotated
 
 from nvlab.errors import Problem
+from nvlab.layers import fault
 from nvlab.layers.base import Built, Lab, LayerKind, Object, provided
 from nvlab.layers.fields import Choice, Cpus, Doc, Duration, Flag, Size, Text, Whole
 from nvlab.plan import Layer, Step
@@ -42,6 +43,16 @@ class Device:
     write_time: Annotated[int | None, Duration(0, 10**10), Doc("time of a write per unit (default: the profile's)")] = None
     io_units: Annotated[int, Whole(1, 256), Doc("units that work in parallel")] = 8
     io_unit_size: Annotated[int, Size(512, 1 << 20), Doc("bytes of a unit, a power of two")] = 4096
+    seed: Annotated[int, Whole(0, (1 << 63) - 1), Doc("of its random choices: which commands a rule hits by chance")] = 0
+    trace: Annotated[
+        str,
+        Choice(("off", "on", "lossless")),
+        Doc("record every command with its times into the run; lossless: rather slow down than lose one"),
+    ] = "off"
+    trace_entries: Annotated[int, Whole(256, 1 << 20), Doc("commands kept for the recorder, a power of two, per CPU")] = (
+        16384
+    )
+    fault: Annotated[dict[str, fault.Fault], Doc("rules by which commands go wrong")] = field(default_factory=dict)
     module: Annotated[
         str | None, Text(r"/[\w./+-]+\.ko", "the absolute path of a .ko file"), Doc("a module that stands in for nvlab.ko")
     ] = None
@@ -55,8 +66,21 @@ def check(obj: Object, lab: Lab) -> Iterator[Problem]:
         yield Problem(f"{obj.path}.cpus", f"the node has {lab.facts.cpus} CPUs, and one must be left for the load")
     if isinstance(spec.cpus, tuple) and spec.cpus[-1] >= lab.facts.cpus:
         yield Problem(f"{obj.path}.cpus", f"CPU {spec.cpus[-1]} does not exist; the node has {lab.facts.cpus}")
-    if spec.module and spec.count > 1:
+    if spec.trace_entries & (spec.trace_entries - 1):
+        below = 1 << spec.trace_entries.bit_length() - 1
+        yield Problem(f"{obj.path}.trace_entries", f"{spec.trace_entries} is not a power of two; use {below} or {2 * below}")
+    yield from fault.check(f"{obj.path}.fault", spec.fault, spec.size // spec.block_size)
+    if spec.module:
+        yield from _check_stand_in(obj)
+
+
+def _check_stand_in(obj: Object) -> Iterator[Problem]:
+    spec: Device = obj.spec
+    if spec.count > 1:
         yield Problem(f"{obj.path}.count", "a stand-in module makes one device")
+    for key, default in (("trace", "off"), ("fault", {})):
+        if getattr(spec, key) != default:
+            yield Problem(f"{obj.path}.{key}", "only nvlab.ko has this; leave out the stand-in module, or this key")
 
 
 def build(obj: Object, lab: Lab) -> Built:
@@ -69,7 +93,33 @@ def build(obj: Object, lab: Lab) -> Built:
     what = PurePosixPath(spec.module).name if spec.module else f"nvm, {profile}"
     cpus = format_cpus(_cpus(spec, lab))
     summary = f"{dev}{human_size(spec.size)}  {what}" + (f", CPUs {cpus}" if cpus else "")
-    return Built([*shared, *steps], Layer(obj.path, summary), {"configfs": {}, "nvme": {}})
+    if spec.fault:
+        summary += f", {len(spec.fault)} fault rule{'s' if len(spec.fault) > 1 else ''}"
+    faults = [step for name in names for step in _faults(obj, lab, name)]
+    return Built([*shared, *steps], Layer(obj.path, summary), {"configfs": {}, "nvme": {}}, last=faults)
+
+
+def _ident(lab: Lab, name: str) -> str:
+    """The device's name in configfs."""
+    return lab.ident(*name.split("."))
+
+
+def _faults(obj: Object, lab: Lab, name: str) -> Iterator[Step]:
+    for rule, spec in obj.spec.fault.items():
+        args = {
+            "device": _ident(lab, name),
+            "name": rule,
+            "attributes": fault.attributes(spec),
+            "enable": int(spec.enable),
+        }
+        yield Step(f"{obj.table}.{name}/fault-{rule}", "device.fault", args, obj.path)
+
+
+def traces(obj: Object, lab: Lab) -> Iterator[dict[str, str]]:
+    """What the recorder is to read of the devices' traces: {"layer", "path"}."""
+    if obj.spec.trace != "off":
+        for name in provided(obj):
+            yield {"layer": name, "path": f"/dev/nvlab-trace-{_ident(lab, name)}"}
 
 
 def _cpus(spec: Device, lab: Lab) -> tuple[int, ...]:
@@ -97,7 +147,11 @@ def _configfs(obj: Object, lab: Lab, name: str) -> Step:
     }
     if cpus := _cpus(spec, lab):
         attributes["cpus"] = format_cpus(cpus)
-    args = {"name": lab.ident(*name.split(".")), "attributes": attributes}
+    if spec.seed:
+        attributes["seed"] = spec.seed
+    if spec.trace != "off":
+        attributes |= {"trace": spec.trace_entries, "trace_lossless": int(spec.trace == "lossless")}
+    args = {"name": _ident(lab, name), "attributes": attributes}
     return Step(f"{obj.table}.{name}", "device.create", args, obj.path, provides=name)
 
 

@@ -104,6 +104,21 @@ class Whole(Marker):
 
 
 @dataclass(frozen=True)
+class Probability(Marker):
+    """A number above 0, up to 1, in steps of a millionth."""
+
+    def read(self, value: Any) -> float:
+        if not isinstance(value, int | float) or isinstance(value, bool):
+            raise ValueError(f"{value!r} is not a number")
+        if not 1e-6 <= value <= 1:
+            raise ValueError(f"{value} is out of range (0.000001 to 1)")
+        return float(value)
+
+    def schema(self) -> dict[str, Any]:
+        return {"type": "number", "minimum": 1e-6, "maximum": 1, "examples": [0.01]}
+
+
+@dataclass(frozen=True)
 class Cpus(Marker):
     """How many CPUs (2), or which ("2-3"); read as an int or as a tuple of numbers."""
 

@@ -23,7 +23,7 @@ def declarations(header: Path) -> str:
 
 
 ffi = FFI()
-ffi.cdef(TYPES + declarations(CORE / "nvc.h") + declarations(HERE / "batch.h"))
+ffi.cdef(TYPES + "".join(map(declarations, (CORE / "nvc.h", CORE / "nvc_trace.h", HERE / "batch.h"))))
 ffi.set_source(
     "nvlab.sim._core",
     '#include "batch.h"',

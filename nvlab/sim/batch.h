@@ -3,7 +3,7 @@
 #ifndef NVC_BATCH_H
 #define NVC_BATCH_H
 
-#include "nvc.h"
+#include "nvc_trace.h"
 
 /* Decides @n commands in order; @ranges holds the ranges of all of them. */
 void batch_submit(struct nvc *c, const struct nvc_cmd *cmds, size_t n,

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from nvlab.sim._core import ffi, lib
-from nvlab.sim.structs import COMMAND, DECISION, RANGE, Kind
+from nvlab.sim.structs import ANY_OPCODE, COMMAND, DECISION, MILLION, RANGE, Fault, Kind
 
 
 @dataclass(frozen=True)
@@ -33,10 +33,33 @@ class Config:
     """What is fixed when a device is made: capacity in logical blocks of ``2**block_shift`` bytes (9 or 12)."""
 
     blocks: int
+    seed: int = 0
     kind: Kind = Kind.NVM
     block_shift: int = 9
     vwc: bool = False
     timing: Timing = field(default_factory=Timing)
+
+
+@dataclass(frozen=True)
+class Rule:
+    """Which commands go wrong, and how; by default all.
+
+    A command matches by ``opcode``, ``nsid`` (0: any), ``qid`` (0: any) and by touching a block of the ``nlb`` from ``slba``
+    (0: any). Of those that match, every ``every``th may be hit, with a chance of ``chance`` millionths, ``count`` times
+    (0: no limit). ``status`` belongs to ``Fault.FAIL``, ``delay`` in ns to ``Fault.DELAY``.
+    """
+
+    fault: Fault
+    opcode: int = ANY_OPCODE
+    nsid: int = 0
+    qid: int = 0
+    slba: int = 0
+    nlb: int = 0
+    every: int = 1
+    chance: int = MILLION
+    count: int = 0
+    status: int = 0
+    delay: int = 0
 
 
 def commands(
@@ -47,11 +70,12 @@ def commands(
     now: ArrayLike = 0,
     nsid: ArrayLike = 1,
     flags: ArrayLike = 0,
+    qid: ArrayLike = 1,
 ) -> NDArray[np.void]:
     """A one-dimensional array of dtype ``COMMAND``; arguments are numbers or arrays of one length. ``now`` is in ns."""
-    columns = np.broadcast_arrays(*map(np.atleast_1d, (now, slba, nlb, nsid, opcode, flags)))
+    columns = np.broadcast_arrays(*map(np.atleast_1d, (now, slba, nlb, nsid, opcode, flags, qid)))
     array = np.zeros(columns[0].shape, COMMAND)
-    for name, column in zip(("now", "slba", "nlb", "nsid", "opcode", "flags"), columns, strict=True):
+    for name, column in zip(("now", "slba", "nlb", "nsid", "opcode", "flags", "qid"), columns, strict=True):
         array[name] = column
     return array
 
@@ -95,6 +119,15 @@ class Device:
         """Change the speed for all later commands. Raises ValueError where the core refuses it."""
         _raise_for(lib.nvc_set_timing(self._core, now, ffi.new("struct nvc_timing *", asdict(timing))), timing)
 
+    def set_rule(self, slot: int, rule: Rule | None, now: int = 0) -> None:
+        """Have a rule in a slot (below ``MAX_RULES``) from now on, or none. Raises ValueError where the core refuses it."""
+        native = ffi.new("struct nvc_rule *", asdict(rule)) if rule else ffi.NULL
+        _raise_for(lib.nvc_set_rule(self._core, now, slot, native), rule)
+
+    def hits(self, slot: int) -> int:
+        """How many commands the rule of a slot has hit since it was set."""
+        return int(lib.nvc_rule_hits(self._core, slot))
+
     def reset(self, now: int = 0) -> None:
         """A controller reset at ``now`` ns: work under way is dropped, content and counters stay."""
         lib.nvc_reset(self._core, now)
@@ -125,7 +158,7 @@ def _require(array: NDArray[np.void], dtype: np.dtype[np.void]) -> NDArray[np.vo
     return np.ascontiguousarray(array)
 
 
-def _raise_for(code: int, what: Config | Timing) -> None:
+def _raise_for(code: int, what: Config | Timing | Rule | None) -> None:
     if code:
         problem = "a field is beyond its limit" if code == -errno.ERANGE else "a field has no meaning"
         raise ValueError(f"the core refuses this, {problem}: {what}")

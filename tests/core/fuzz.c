@@ -3,9 +3,11 @@
  * Throws random commands, most of them near an edge, at the core, and compares
  * with a map of one byte per block. Meant to be built with the sanitizers:
  * the device has exactly nvc_size() bytes, filled with rubbish beforehand.
+ * Every other device has fault rules, most of them refused.
  *
  * usage: fuzz SEED ROUNDS
  */
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -201,6 +203,51 @@ static struct nvc_timing random_timing(void)
 	};
 }
 
+/* What it may say is left to the core; what it does is checked where it hits. */
+static struct nvc_rule random_rule(void)
+{
+	struct nvc_rule rule = {
+		.slba = random_lba(),
+		.nlb = below(2) ? random_nlb() : 0,
+		.delay = below(8) ? below(5000) : any(),
+		.count = below(4),
+		.every = below(4),
+		.chance = below(NVC_MILLION + 2),
+		.nsid = below(3),
+		.opcode = below(2) ? NVC_ANY_OPCODE : below(16),
+		.qid = below(3),
+		.status = below(8) ? 0x4281 : any(),
+		.fault = below(16) ? 1ULL << below(7) : any(),
+	};
+
+	return rule;
+}
+
+static void change_rules(struct nvc *c)
+{
+	struct nvc_rule rule = random_rule();
+	u64 seq = nvc_seq(c);
+	int err = nvc_check_rule(&rule);
+
+	CHECK(nvc_set_rule(c, clock_ns, NVC_MAX_RULES, &rule) == -EINVAL);
+	CHECK(nvc_set_rule(c, clock_ns, below(NVC_MAX_RULES), &rule) == err);
+	CHECK(nvc_seq(c) == seq + !err);
+	if (!below(4))
+		CHECK(!nvc_set_rule(c, clock_ns, below(NVC_MAX_RULES), NULL));
+}
+
+/* The status is the command's own, or a rule's; a corrupted byte is the command's. */
+static void check_fault(const struct nvc_cmd *cmd, const struct nvc_decision *d)
+{
+	CHECK(valid(cmd) && d->fault < 2 * NVC_UNPLUG);
+	if (d->fault & NVC_LOSES)
+		CHECK(!d->status && d->data == NVC_DATA_NONE);
+	else
+		CHECK(!!(d->fault & NVC_FAIL) <= !!d->status);
+	CHECK(!d->corrupt || d->fault & NVC_CORRUPT);
+	CHECK(d->corrupt < (u64)cmd->nlb << config.block_shift || !d->corrupt);
+}
+
 static void live_change(struct nvc *c)
 {
 	if (below(2)) {
@@ -211,14 +258,22 @@ static void live_change(struct nvc *c)
 	CHECK(!nvc_set_timing(c, clock_ns, &config.timing));
 }
 
-static void one_command(struct nvc *c, u64 seq)
+static void one_command(struct nvc *c)
 {
+	u64 seq = nvc_seq(c) + 1;
 	struct nvc_cmd cmd = random_cmd();
 	struct nvc_decision decision;
 
 	memset(&decision, 0xa5, sizeof(decision));
 	nvc_submit(c, &cmd, ranges, &decision);
 	CHECK(decision.seq == seq && seq == nvc_seq(c));
+	if (decision.fault) {
+		check_fault(&cmd, &decision);
+		if (!decision.status && !(decision.fault & NVC_LOSES))
+			follow(c, &cmd, decision.data);
+		work_ns += cost(&cmd) + decision.target - cmd.now;
+		return;
+	}
 	CHECK(valid(&cmd) == !decision.status);
 	if (decision.status) {
 		CHECK(decision.target == cmd.now && decision.data == NVC_DATA_NONE);
@@ -232,7 +287,8 @@ static void one_command(struct nvc *c, u64 seq)
 static void one_device(void)
 {
 	struct nvc *c;
-	u64 i;
+	bool faulty = below(2);
+	u32 i;
 
 	memset(content, 0, sizeof(content));
 	clock_ns = 0;
@@ -240,6 +296,7 @@ static void one_device(void)
 	config = (struct nvc_config){
 		.blocks = 1 + below(MAX_DEVICE_BLOCKS),
 		.block_shift = below(2) ? 9 : 12,
+		.seed = any(),
 		.vwc = below(2),
 	};
 	config.timing = random_timing();
@@ -247,12 +304,12 @@ static void one_device(void)
 	CHECK(c);
 	memset(c, 0xa5, nvc_size(&config));
 	CHECK(!nvc_init(c, &config));
-	for (i = 1; i <= COMMANDS; i++) {
-		if (!below(50)) {
+	for (i = 0; i < COMMANDS; i++) {
+		if (!below(50))
 			live_change(c);
-			i++;
-		}
-		one_command(c, i);
+		if (faulty && !below(20))
+			change_rules(c);
+		one_command(c);
 	}
 	check_content(c, 0, config.blocks);
 	free(c);

@@ -33,7 +33,7 @@ MAY_USE: dict[str, set[str]] = {
     "scenario": BASE | {"layers"},
     "planner": BASE | {"layers", "plan", "scenario"},
     "engine": BASE | {"journal", "kernel", "leases", "lock", "plan"},
-    "record": BASE | {"host", "kernel", "workload"},
+    "record": BASE | {"host", "kernel", "sim", "workload"},
     "host": BASE | {"record"},
     "analysis": BASE | {"record"},
     "nodes": BASE | {"engine", "host", "journal", "kernel", "leases", "lock", "plan", "record"},

@@ -1,0 +1,107 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* What enters the core beside commands: each is an input, and so is traced. */
+#define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
+
+#include <linux/ktime.h>
+#include <linux/mm.h>
+
+#include "nvlab.h"
+#include "trace.h"
+
+static struct nvc_trace_input nvl_input(struct nvl_ctrl *ctrl, u16 kind, u64 now)
+{
+	return (struct nvc_trace_input){ .seq = nvc_seq(ctrl->core), .kind = kind, .now = now };
+}
+
+/**
+ * nvl_core_init() - make the core
+ * @ctrl: the controller
+ * @config: what as
+ *
+ * Return: 0, -EINVAL, -ERANGE, or -ENOMEM.
+ */
+int nvl_core_init(struct nvl_ctrl *ctrl, const struct nvc_config *config)
+{
+	struct nvc_trace_config record = { .config = *config };
+	int err;
+
+	ctrl->core = kvzalloc(nvc_size(config), GFP_KERNEL);
+	if (!ctrl->core)
+		return -ENOMEM;
+	err = nvc_init(ctrl->core, config);
+	if (err)
+		return err;
+	record.input = nvl_input(ctrl, NVC_TRACE_CONFIG, ktime_get_ns());
+	nvl_trace_input(ctrl, &record, sizeof(record));
+	return 0;
+}
+
+/**
+ * nvl_core_reset() - the controller was reset
+ * @ctrl: the controller
+ */
+void nvl_core_reset(struct nvl_ctrl *ctrl)
+{
+	struct nvc_trace_input record;
+	u64 now;
+
+	spin_lock(&ctrl->core_lock);
+	now = ktime_get_ns();
+	nvc_reset(ctrl->core, now);
+	record = nvl_input(ctrl, NVC_TRACE_RESET, now);
+	nvl_trace_input(ctrl, &record, sizeof(record));
+	spin_unlock(&ctrl->core_lock);
+}
+
+/**
+ * nvl_core_timing() - change how fast the medium is
+ * @ctrl: the controller
+ * @timing: how fast
+ *
+ * Return: 0, -EINVAL, or -ERANGE.
+ */
+int nvl_core_timing(struct nvl_ctrl *ctrl, const struct nvc_timing *timing)
+{
+	struct nvc_trace_timing record = { .timing = *timing };
+	u64 now;
+	int err;
+
+	spin_lock(&ctrl->core_lock);
+	now = ktime_get_ns();
+	err = nvc_set_timing(ctrl->core, now, timing);
+	if (!err) {
+		record.input = nvl_input(ctrl, NVC_TRACE_TIMING, now);
+		nvl_trace_input(ctrl, &record, sizeof(record));
+	}
+	spin_unlock(&ctrl->core_lock);
+	return err;
+}
+
+/**
+ * nvl_core_rule() - have commands go wrong, or no longer
+ * @ctrl: the controller
+ * @slot: of the rule
+ * @rule: the rule, or NULL for none
+ *
+ * Return: 0, -EINVAL, or -ERANGE.
+ */
+int nvl_core_rule(struct nvl_ctrl *ctrl, u32 slot, const struct nvc_rule *rule)
+{
+	struct nvc_trace_rule record = {};
+	u64 now;
+	int err;
+
+	spin_lock(&ctrl->core_lock);
+	now = ktime_get_ns();
+	err = nvc_set_rule(ctrl->core, now, slot, rule);
+	if (!err) {
+		record.input = nvl_input(ctrl, NVC_TRACE_RULE, now);
+		record.input.slot = slot;
+		record.input.set = !!rule;
+		if (rule)
+			record.rule = *rule;
+		nvl_trace_input(ctrl, &record, sizeof(record));
+	}
+	spin_unlock(&ctrl->core_lock);
+	return err;
+}

@@ -1,0 +1,147 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The twin: a live device's trace, replayed through the same core in user space."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nvlab.sim.device import Config, Device, Rule, Timing
+from nvlab.sim.structs import (
+    COMMAND,
+    DECISION,
+    RANGE,
+    TRACE_COMMAND,
+    TRACE_CONFIG,
+    TRACE_RANGES,
+    TRACE_RULE,
+    TRACE_TIMING,
+    Fault,
+    Opcode,
+    TraceKind,
+)
+
+
+@dataclass(frozen=True)
+class Twin:
+    """A replayed trace: its ``commands`` in the order of the core (dtype ``TRACE_COMMAND``), what the twin decided of each
+    (dtype ``DECISION``), and the ``device`` as it was at the end."""
+
+    commands: NDArray[np.void]
+    decisions: NDArray[np.void]
+    device: Device
+
+    def differences(self) -> NDArray[np.intp]:
+        """Which commands the twin decided otherwise than the live device did: none, if the trace is whole."""
+        same = [self.commands[name] == self.decisions[name] for name in ("seq", "target", "status", "data", "fault", "corrupt")]
+        return np.flatnonzero(~np.all(same, axis=0))
+
+
+def replay(records: NDArray[np.void]) -> Twin:
+    """Replay the records of a trace, shape (n,), dtype ``TRACE_COMMAND``, in any order.
+
+    Raises ValueError when one is missing: overruns void the twin.
+    """
+    inputs = _inputs(records)
+    device = Device(_config(records))
+    ranges = _ranges(records)
+    decisions = []
+    commands = inputs["kind"] == TraceKind.COMMAND
+    bounds = [0, *np.flatnonzero(np.diff(commands)) + 1, len(inputs)]  # of runs of commands, and of other inputs
+    for first, last in pairwise(bounds if len(inputs) else ()):
+        run = inputs[first:last]
+        if commands[first]:
+            decisions.append(device.submit(_commands(run), _ranges_of(run, ranges)))
+        else:
+            _change(device, run)
+    return Twin(inputs[commands], _joined(decisions, DECISION), device)
+
+
+def _inputs(records: NDArray[np.void]) -> NDArray[np.void]:
+    """What has a number, in its order."""
+    kinds = np.isin(records["kind"], [TraceKind.COMMAND, TraceKind.TIMING, TraceKind.RESET, TraceKind.RULE])
+    numbered = records[kinds & (records["seq"] > 0)]
+    inputs = numbered[np.argsort(numbered["seq"], kind="stable")]
+    missing = np.flatnonzero(inputs["seq"] != np.arange(1, len(inputs) + 1))
+    if len(missing):
+        raise ValueError(f"the trace is not whole: input {missing[0] + 1} is missing of {int(inputs['seq'][-1])}")
+    return inputs
+
+
+def _plain(values: np.void, spec: type) -> dict[str, Any]:
+    """The fields of a structure, by the names of its dataclass."""
+    return {f.name: values[f.name] for f in fields(spec)}
+
+
+def _integers(values: np.void, spec: type) -> dict[str, Any]:
+    return {name: int(value) for name, value in _plain(values, spec).items()}
+
+
+def _config(records: NDArray[np.void]) -> Config:
+    found = records[records["kind"] == TraceKind.CONFIG]
+    if len(found) != 1:
+        raise ValueError(f"the trace is not whole: it has {len(found)} configurations, not 1")
+    plain = _plain(found.view(TRACE_CONFIG)[0]["config"], Config)
+    timing = Timing(**_integers(plain.pop("timing"), Timing))
+    numbers: dict[str, Any] = {name: int(value) for name, value in plain.items()}
+    return Config(**numbers, timing=timing)
+
+
+def _ranges(records: NDArray[np.void]) -> dict[int, list[NDArray[np.void]]]:
+    """By number of the command, its ranges in pieces."""
+    pieces = records[records["kind"] == TraceKind.RANGES].view(TRACE_RANGES)
+    found: dict[int, list[NDArray[np.void]]] = {}
+    for piece in pieces[np.lexsort((pieces["first"], pieces["seq"]))]:
+        found.setdefault(int(piece["seq"]), []).append(piece["ranges"][: piece["count"]])
+    return found
+
+
+def _commands(run: NDArray[np.void]) -> NDArray[np.void]:
+    commands = np.zeros(len(run), COMMAND)
+    commands["now"] = run["decided"]
+    for name in ("slba", "nlb", "nsid", "opcode", "flags", "qid"):
+        commands[name] = run[name]
+    return commands
+
+
+def _ranges_of(run: NDArray[np.void], ranges: dict[int, list[NDArray[np.void]]]) -> NDArray[np.void]:
+    numbers = run["seq"][run["opcode"] == Opcode.DSM]
+    return _joined([piece for seq in numbers for piece in ranges.get(int(seq), ())], RANGE)
+
+
+def _joined(parts: list[NDArray[np.void]], dtype: np.dtype[np.void]) -> NDArray[np.void]:
+    """One array of all parts; numpy's own way drops the padding of a structure."""
+    whole = np.zeros(sum(map(len, parts)), dtype)
+    at = 0
+    for part in parts:
+        whole[at : at + len(part)] = part
+        at += len(part)
+    return whole
+
+
+def _change(device: Device, run: NDArray[np.void]) -> None:
+    """Inputs other than commands."""
+    for timing, rule in zip(run.view(TRACE_TIMING), run.view(TRACE_RULE), strict=True):
+        now = int(timing["input"]["now"])
+        if timing["input"]["kind"] == TraceKind.RESET:
+            device.reset(now)
+        elif timing["input"]["kind"] == TraceKind.TIMING:
+            device.set_timing(Timing(**_integers(timing["timing"], Timing)), now)
+        else:
+            device.set_rule(int(rule["input"]["slot"]), _rule(rule), now)
+
+
+def _rule(record: np.void) -> Rule | None:
+    if not record["input"]["set"]:
+        return None
+    plain = _integers(record["rule"], Rule)
+    return Rule(**plain | {"fault": Fault(plain["fault"])})
+
+
+def read(raw: bytes) -> NDArray[np.void]:
+    """The records in the bytes of a trace as the kernel wrote it."""
+    return np.frombuffer(raw, TRACE_COMMAND)
