@@ -63,15 +63,14 @@ static int nvl_ctrl_init_core(struct nvl_ctrl *ctrl)
 	};
 	int err;
 
-	config.blocks = (set->size - NVL_BAR_SIZE) >> config.block_shift;
+	ctrl->capacity = ctrl->place->size - NVL_BAR_SIZE;
+	config.blocks = ctrl->capacity >> config.block_shift;
 	err = nvc_check(&config);
 	if (err) {
 		pr_err("%s: a value is out of range: block size, timing, or capacity\n",
 		       ctrl->name);
 		return err;
 	}
-	ctrl->nr_blocks = config.blocks;
-	ctrl->block_shift = config.block_shift;
 	return nvl_core_init(ctrl, &config);
 }
 
@@ -86,6 +85,17 @@ static void nvl_ctrl_free(struct nvl_ctrl *ctrl)
 	kvfree(ctrl);
 }
 
+static void nvl_ctrl_init_locks(struct nvl_ctrl *ctrl)
+{
+	int i;
+
+	spin_lock_init(&ctrl->core_lock);
+	spin_lock_init(&ctrl->errors.lock);
+	mutex_init(&ctrl->ns_lock);
+	for (i = 0; i < NVL_PAGE_LOCKS; i++)
+		spin_lock_init(&ctrl->page_locks[i].lock);
+}
+
 static int nvl_ctrl_init(struct nvl_ctrl *ctrl)
 {
 	ctrl->id = ida_alloc_max(&nvl_ids, 0xfff, GFP_KERNEL);
@@ -95,9 +105,10 @@ static int nvl_ctrl_init(struct nvl_ctrl *ctrl)
 	ctrl->segments = kcalloc(NVL_MAX_PAGES, sizeof(*ctrl->segments), GFP_KERNEL);
 	if (!ctrl->page || !ctrl->segments)
 		return -ENOMEM;
-	spin_lock_init(&ctrl->core_lock);
-	spin_lock_init(&ctrl->errors.lock);
-	ctrl->nr_queues = clamp(2 * num_possible_cpus(), 8U, (unsigned int)NVL_MAX_QUEUES);
+	nvl_ctrl_init_locks(ctrl);
+	ctrl->nr_queues = ctrl->set->queues ?:
+			  clamp(2 * num_possible_cpus(), 8U, (unsigned int)NVL_MAX_QUEUES);
+	ctrl->feat.vwc = 1;
 	ctrl->born = ktime_get_ns();
 	return nvl_trace_alloc(ctrl, nvl_workers_wanted(ctrl)) ?: nvl_ctrl_init_core(ctrl);
 }
@@ -112,7 +123,10 @@ static struct nvl_ctrl *nvl_ctrl_alloc(struct nvl_device *device)
 		return ERR_PTR(-ENOMEM);
 	ctrl->name = config_item_name(&device->group.cg_item);
 	ctrl->set = &device->set;
-	err = nvl_ctrl_init(ctrl) ?: nvl_faults_arm(ctrl, device);
+	ctrl->place = &device->place;
+	ctrl->life = &device->life;
+	err = nvl_ctrl_init(ctrl) ?: nvl_spaces_make(ctrl, device) ?:
+	      nvl_faults_arm(ctrl, device);
 	if (err) {
 		nvl_ctrl_free(ctrl);
 		return ERR_PTR(err);
@@ -181,7 +195,7 @@ static void nvl_ctrl_greet(const struct nvl_ctrl *ctrl)
 
 	nvl_pci_name(ctrl, address, sizeof(address));
 	pr_info("%s: %llu MiB at %s, %u workers\n", ctrl->name,
-		ctrl->nr_blocks << ctrl->block_shift >> 20, address, ctrl->nr_workers);
+		ctrl->capacity >> 20, address, ctrl->nr_workers);
 }
 
 /**
@@ -189,27 +203,37 @@ static void nvl_ctrl_greet(const struct nvl_ctrl *ctrl)
  * @device: the device, locked, its power off
  *
  * Return: 0; -ENODEV (a CPU is offline), -EINVAL or -ERANGE (a value), -ENOMEM,
- * or as nvl_region_check(), nvl_region_map() and nvl_pci_add().
+ * or as nvl_reserve_take(), nvl_spaces_make(), nvl_region_map() and nvl_pci_add().
  */
 int nvl_device_on(struct nvl_device *device)
 {
 	struct nvl_ctrl *ctrl;
 	int err;
 
-	err = nvl_region_check(&device->set) ?: nvl_ctrl_check_cpus(&device->set);
+	err = nvl_reserve_take(device);
 	if (err)
 		return err;
+	err = nvl_ctrl_check_cpus(&device->set);
+	if (err)
+		goto give;
 	ctrl = nvl_ctrl_alloc(device);
-	if (IS_ERR(ctrl))
-		return PTR_ERR(ctrl);
-	err = nvl_ctrl_start(ctrl);
-	if (err) {
-		nvl_ctrl_free(ctrl);
-		return err;
+	if (IS_ERR(ctrl)) {
+		err = PTR_ERR(ctrl);
+		goto give;
 	}
+	device->life.cycles++;
+	err = nvl_ctrl_start(ctrl);
+	if (err)
+		goto free;
 	nvl_ctrl_greet(ctrl);
 	device->ctrl = ctrl;
 	return 0;
+
+free:
+	nvl_ctrl_free(ctrl);
+give:
+	nvl_reserve_give(device);
+	return err;
 }
 
 /**
@@ -224,7 +248,9 @@ void nvl_device_off(struct nvl_device *device)
 		return;
 	device->ctrl = NULL;
 	nvl_ctrl_stop(ctrl);
+	device->life.on += ktime_get_ns() - ctrl->born;
 	nvl_ctrl_free(ctrl);
+	nvl_reserve_give(device);
 }
 
 /**

@@ -41,6 +41,10 @@ static const struct nvl_word nvl_opcodes[] = {
 	{ "read", NVC_READ },
 	{ "write-zeroes", NVC_WRITE_ZEROES },
 	{ "dsm", NVC_DSM },
+	{ "write-uncorrectable", NVC_WRITE_UNCOR },
+	{ "compare", NVC_COMPARE },
+	{ "verify", NVC_VERIFY },
+	{ "copy", NVC_COPY },
 	{}
 };
 

@@ -78,6 +78,49 @@ int nvl_core_timing(struct nvl_ctrl *ctrl, const struct nvc_timing *timing)
 }
 
 /**
+ * nvl_core_cache() - the volatile write cache was enabled or disabled
+ * @ctrl: the controller
+ * @on: enabled
+ */
+void nvl_core_cache(struct nvl_ctrl *ctrl, bool on)
+{
+	struct nvc_trace_input record;
+	u64 now;
+
+	spin_lock(&ctrl->core_lock);
+	now = ktime_get_ns();
+	nvc_set_cache(ctrl->core, now, on);
+	record = nvl_input(ctrl, NVC_TRACE_CACHE, now);
+	record.set = on;
+	nvl_trace_input(ctrl, &record, sizeof(record));
+	spin_unlock(&ctrl->core_lock);
+}
+
+/**
+ * nvl_core_ns() - change a namespace
+ * @ctrl: the controller, with no command in hand
+ * @change: what
+ *
+ * Return: as nvc_ns_change().
+ */
+int nvl_core_ns(struct nvl_ctrl *ctrl, const struct nvc_ns_change *change)
+{
+	struct nvc_trace_ns record = { .change = *change };
+	u64 now;
+	int err;
+
+	spin_lock(&ctrl->core_lock);
+	now = ktime_get_ns();
+	err = nvc_ns_change(ctrl->core, now, change);
+	if (!err) {
+		record.input = nvl_input(ctrl, NVC_TRACE_NS, now);
+		nvl_trace_input(ctrl, &record, sizeof(record));
+	}
+	spin_unlock(&ctrl->core_lock);
+	return err;
+}
+
+/**
  * nvl_core_rule() - have commands go wrong, or no longer
  * @ctrl: the controller
  * @slot: of the rule

@@ -20,6 +20,8 @@
 #include <linux/spinlock.h>
 #include <linux/workqueue.h>
 
+#include "admin.h"
+#include "device.h"
 #include "irq.h"
 #include "nvc.h"
 #include "queue.h"
@@ -38,62 +40,18 @@
 
 /* A cache line for each doorbell: 4 << DSTRD bytes. */
 #define NVL_DSTRD		4
-#define NVL_MDTS		8
-#define NVL_MAX_PAGES		((1 << NVL_MDTS) + 1)
-#define NVL_MAX_TRANSFER	(SZ_4K << NVL_MDTS)
-#define NVL_MAX_AERS		4
-#define NVL_ERROR_ENTRIES	64
-#define NVL_NSID		1
+#define NVL_MAX_MDTS		8
+#define NVL_MAX_PAGES		((1 << NVL_MAX_MDTS) + 1)
 #define NVL_DNR			0x4000
 #define NVL_NAME_MAX		32
 
-/**
- * struct nvl_settings - what the user chose, fixed while the power is on
- * @start: physical address of the reserved region
- * @size: bytes of the region
- * @cpus: where workers run; empty for all CPUs online
- * @block_size: bytes of a logical block: 512 or 4096
- * @vwc: whether the controller reports a volatile write cache
- * @timing: how fast the medium is; may also change while the power is on
- * @seed: of every random choice
- * @serial: SN
- * @model: MN
- * @subnqn: SUBNQN
- * @trace: records of each ring of the trace, a power of two; 0 for no trace
- * @trace_lossless: whether fetching waits for the trace's reader
- */
-struct nvl_settings {
-	u64 start;
-	u64 size;
-	cpumask_var_t cpus;
-	u32 block_size;
-	bool vwc;
-	struct nvc_timing timing;
-	u64 seed;
-	char serial[21];
-	char model[41];
-	char subnqn[224];
-	u32 trace;
-	bool trace_lossless;
-};
+/* Locks of storage, a page each in turn. */
+#define NVL_PAGE_LOCKS		64
 
-/**
- * struct nvl_device - a device by name
- * @group: its directory in configfs
- * @faults: the directory of its fault rules
- * @rules: the rules, by slot
- * @lock: held to change @set or @ctrl
- * @set: the settings
- * @ctrl: the controller while the power is on, else NULL
- */
-struct nvl_device {
-	struct config_group group;
-	struct config_group faults;
-	struct nvl_fault *rules[NVC_MAX_RULES];
-	struct mutex lock;	/* settings and power */
-	struct nvl_settings set;
-	struct nvl_ctrl *ctrl;
-};
+/* Kelvin. */
+#define NVL_TEMPERATURE		300
+#define NVL_WARNING_TEMPERATURE	343
+#define NVL_CRITICAL_TEMPERATURE 353
 
 /**
  * struct nvl_span - a mapped stretch of storage
@@ -122,36 +80,12 @@ struct nvl_region {
 };
 
 /**
- * struct nvl_features - current values of the features that hold one
- * @arbitration: AB, LPW, MPW, HPW
- * @temperature: over and under temperature threshold, kelvin
- * @error_recovery: TLER
- * @coalescing: THR and TIME
- * @atomicity: DN
- * @async_config: which asynchronous events the host wants
- * @vwc: whether the volatile write cache is enabled
+ * struct nvl_page_lock - keeps some pages of storage
+ * @lock: held while one of them is read or written
  */
-struct nvl_features {
-	u32 arbitration;
-	u32 temperature[2];
-	u32 error_recovery;
-	u32 coalescing;
-	u32 atomicity;
-	u32 async_config;
-	u32 vwc;
-};
-
-/**
- * struct nvl_error_log - the last errors
- * @lock: workers and the control thread write
- * @count: errors since the power went on
- * @slots: a ring by @count
- */
-struct nvl_error_log {
-	spinlock_t lock;	/* the ring */
-	u64 count;
-	struct nvme_error_slot slots[NVL_ERROR_ENTRIES];
-};
+struct nvl_page_lock {
+	spinlock_t lock;	/* the pages */
+} ____cacheline_aligned_in_smp;
 
 /**
  * enum nvl_state - as the control thread sees it
@@ -186,6 +120,7 @@ enum nvl_trouble {
  * @set: its settings
  * @node: in the list of running controllers
  * @id: tells PCI domains apart
+ * @place: where its memory is
  * @region: the memory
  * @irqs: the vectors
  * @bus: the root bus
@@ -197,8 +132,11 @@ enum nvl_trouble {
  * @unplug: has the PCI core notice that the link is lost
  * @core: the model, entered under @core_lock only
  * @core_lock: orders what enters the core
- * @nr_blocks: capacity
- * @block_shift: log2 of a block
+ * @capacity: bytes of storage
+ * @page_locks: keep the pages of storage
+ * @ns: namespaces, by NSID
+ * @ns_lock: held to change namespaces
+ * @changed: namespaces that changed since the host last asked which
  * @trace: every input of the core, or NULL
  * @debug: statistics in debugfs
  * @workers: threads that serve I/O queues
@@ -215,6 +153,9 @@ enum nvl_trouble {
  * @cqs: I/O completion queues by identifier
  * @nr_queues: I/O queues of each sort there can be
  * @feat: features
+ * @coalescing: of @feat, for workers to see
+ * @reset_at: when the controller was last reset, ns
+ * @hot: the temperature is beyond a threshold, and the host was told
  * @vector_config: coalescing disabled, by vector
  * @aers: identifiers of the asynchronous event requests held
  * @nr_aers: how many
@@ -224,6 +165,7 @@ enum nvl_trouble {
  * @page: data of the admin command in hand
  * @errors: the error log
  * @slow: commands that only the slow poll found
+ * @life: what outlasts the power
  * @born: when the power went on, ns
  */
 struct nvl_ctrl {
@@ -233,6 +175,7 @@ struct nvl_ctrl {
 	struct list_head node;
 	int id;
 
+	const struct nvl_place *place;
 	struct nvl_region region;
 	struct nvl_irqs irqs;
 
@@ -246,8 +189,11 @@ struct nvl_ctrl {
 
 	struct nvc *core;
 	spinlock_t core_lock;	/* the core, as its interface wants */
-	u64 nr_blocks;
-	u8 block_shift;
+	u64 capacity;
+	struct nvl_page_lock page_locks[NVL_PAGE_LOCKS];
+	struct nvl_ns ns[NVC_MAX_NS + 1];
+	struct mutex ns_lock;	/* namespaces, before the workers' locks */
+	DECLARE_BITMAP(changed, NVC_MAX_NS + 1);
 	struct nvl_trace *trace;
 	struct dentry *debug;
 
@@ -266,6 +212,9 @@ struct nvl_ctrl {
 	struct nvl_cq *cqs[NVL_MAX_QUEUES + 1];
 	u16 nr_queues;
 	struct nvl_features feat;
+	u32 coalescing;
+	u64 reset_at;
+	bool hot;
 	DECLARE_BITMAP(vector_config, NVL_MAX_QUEUES + 1);
 	u16 aers[NVL_MAX_AERS];
 	u8 nr_aers;
@@ -275,16 +224,32 @@ struct nvl_ctrl {
 	void *page;
 	struct nvl_error_log errors;
 	atomic64_t slow;
+	struct nvl_life *life;
 	u64 born;
 };
 
 /**
- * enum nvl_event - asynchronous events
- * @NVL_EVENT_DOORBELL: the host rang nonsense
+ * nvl_max_transfer() - the longest data of a command
+ * @ctrl: the controller
+ *
+ * Return: bytes.
  */
-enum nvl_event {
-	NVL_EVENT_DOORBELL,
-};
+static inline u32 nvl_max_transfer(const struct nvl_ctrl *ctrl)
+{
+	return SZ_4K << ctrl->set->mdts;
+}
+
+/**
+ * nvl_page_lock() - what keeps a page of storage
+ * @ctrl: the controller
+ * @offset: of a byte in the page
+ *
+ * Return: the lock.
+ */
+static inline spinlock_t *nvl_page_lock(struct nvl_ctrl *ctrl, u64 offset)
+{
+	return &ctrl->page_locks[offset / PAGE_SIZE % NVL_PAGE_LOCKS].lock;
+}
 
 /**
  * nvl_ctrl_acts() - whether commands are fetched and completed
@@ -296,27 +261,6 @@ static inline bool nvl_ctrl_acts(const struct nvl_ctrl *ctrl)
 {
 	return READ_ONCE(ctrl->dma) && !READ_ONCE(ctrl->trouble);
 }
-
-/* settings.c */
-int nvl_settings_init(struct nvl_settings *set, const char *name);
-void nvl_settings_free(struct nvl_settings *set);
-int nvl_parse_size(const char *name, const char *text, u64 *value);
-int nvl_parse_entries(const char *text, u32 *entries);
-int nvl_parse_cpus(const char *text, struct cpumask *cpus);
-void nvl_identity(const char *name, u64 kind, u64 half[2]);
-
-/* configfs.c */
-int nvl_configfs_init(void);
-void nvl_configfs_exit(void);
-struct nvl_device *nvl_configfs_first(const char *name);
-void nvl_configfs_forget(struct nvl_device *device);
-
-/* device.c */
-struct nvl_device *nvl_device_alloc(const char *name);
-void nvl_device_free(struct nvl_device *device);
-int nvl_device_on(struct nvl_device *device);
-void nvl_device_off(struct nvl_device *device);
-int nvl_device_timing(struct nvl_device *device, const struct nvc_timing *t);
 
 /* stats.c */
 void nvl_stats_init(void);
@@ -331,7 +275,7 @@ int nvl_faults_arm(struct nvl_ctrl *ctrl, struct nvl_device *device);
 void nvl_fault_lose(struct nvl_worker *w, struct nvl_sq *sq, u16 fault);
 
 /* region.c */
-int nvl_region_check(const struct nvl_settings *set);
+int nvl_region_check(const struct nvl_place *place);
 int nvl_region_map(struct nvl_ctrl *ctrl);
 void nvl_region_unmap(struct nvl_ctrl *ctrl);
 u8 *nvl_region_at(struct nvl_ctrl *ctrl, u64 offset, u32 *len);
@@ -355,24 +299,6 @@ bool nvl_regs_moved(const struct nvl_ctrl *ctrl);
 bool nvl_regs_poll(struct nvl_ctrl *ctrl);
 void nvl_regs_stop(struct nvl_ctrl *ctrl);
 u32 *nvl_doorbell(struct nvl_ctrl *ctrl, u16 qid, bool cq);
-
-/* admin.c */
-bool nvl_admin_poll(struct nvl_ctrl *ctrl);
-bool nvl_admin_waits(struct nvl_ctrl *ctrl);
-void nvl_event(struct nvl_ctrl *ctrl, enum nvl_event event);
-u16 nvl_admin_reply(struct nvl_ctrl *ctrl, const struct nvme_command *cmd,
-		    const void *data, u32 have, u32 len);
-
-/* identify.c, log.c, feature.c */
-u16 nvl_identify(struct nvl_ctrl *ctrl, const struct nvme_command *cmd);
-u16 nvl_get_log(struct nvl_ctrl *ctrl, const struct nvme_command *cmd);
-void nvl_log_error(struct nvl_ctrl *ctrl, u16 qid,
-		   const struct nvme_command *cmd, u16 status);
-void nvl_features_reset(struct nvl_ctrl *ctrl);
-u16 nvl_get_features(struct nvl_ctrl *ctrl, const struct nvme_command *cmd,
-		     u32 *result);
-u16 nvl_set_features(struct nvl_ctrl *ctrl, const struct nvme_command *cmd,
-		     u32 *result);
 
 /* wake.c */
 int nvl_wake_init(void);

@@ -49,7 +49,8 @@ struct nvl_worker *nvl_worker_for(struct nvl_ctrl *ctrl, const struct nvl_cq *cq
 
 static void nvl_worker_free(struct nvl_worker *w)
 {
-	kfree(w->dsm);
+	kfree(w->bounce);
+	kfree(w->list);
 	kfree(w->ranges);
 	kfree(w->segments);
 }
@@ -58,8 +59,9 @@ static int nvl_worker_alloc(struct nvl_worker *w)
 {
 	w->segments = kcalloc(NVL_MAX_PAGES, sizeof(*w->segments), GFP_KERNEL);
 	w->ranges = kcalloc(NVC_MAX_RANGES, sizeof(*w->ranges), GFP_KERNEL);
-	w->dsm = kcalloc(NVC_MAX_RANGES, sizeof(*w->dsm), GFP_KERNEL);
-	if (w->segments && w->ranges && w->dsm)
+	w->list = kcalloc(NVC_MAX_RANGES, NVL_RANGE_SIZE, GFP_KERNEL);
+	w->bounce = kmalloc(SZ_4K, GFP_KERNEL);
+	if (w->segments && w->ranges && w->list && w->bounce)
 		return 0;
 	nvl_worker_free(w);
 	return -ENOMEM;
@@ -75,6 +77,7 @@ static int nvl_worker_start(struct nvl_ctrl *ctrl, struct nvl_worker *w, unsigne
 	mutex_init(&w->lock);
 	INIT_LIST_HEAD(&w->sqs);
 	w->due = RB_ROOT_CACHED;
+	w->hold = U64_MAX;
 	w->ring = nvl_trace_ring(ctrl, w - ctrl->workers);
 	err = nvl_worker_alloc(w);
 	if (err)

@@ -13,7 +13,10 @@
 #include "nvc_trace.h"
 
 #define NVL_MAX_QUEUES		256
-#define NVL_MAX_ENTRIES		1024
+#define NVL_MAX_ENTRIES		16384
+
+/* Bytes of the longest entry in a list of ranges: a source of Copy. */
+#define NVL_RANGE_SIZE		32
 
 /* The model's time is kept if a command is done this soon after it. */
 #define NVL_LATE_NS		1000
@@ -109,6 +112,16 @@ struct nvl_segment {
 };
 
 /**
+ * struct nvl_held - completions of a vector that it has not told of
+ * @since: when the first was posted, ns
+ * @count: how many
+ */
+struct nvl_held {
+	u64 since;
+	u32 count;
+};
+
+/**
  * struct nvl_worker_stats - written by the worker alone
  * @commands: I/O commands completed
  * @errors: of them, with an error
@@ -146,10 +159,13 @@ struct nvl_worker_stats {
  * @nr_sqs: how many
  * @due: commands that wait for their time
  * @raise: vectors to raise after the pass
+ * @held: for coalescing, by vector
+ * @hold: until when the first of them may wait, ns
  * @segments: host memory of the command in hand
  * @ring: where its commands are traced, or NULL
- * @dsm: Dataset Management ranges of the command in hand, as the host has them
+ * @list: ranges of the command in hand, as the host has them
  * @ranges: the same for the core
+ * @bounce: a logical block on its way from storage to storage
  * @seen: announcements before the last pass
  * @next: when the first of @due is due, ns
  * @fetched: announced commands that were fetched
@@ -168,10 +184,13 @@ struct nvl_worker {
 	unsigned int nr_sqs;
 	struct rb_root_cached due;
 	DECLARE_BITMAP(raise, NVL_MAX_QUEUES + 1);
+	struct nvl_held held[NVL_MAX_QUEUES + 1];
+	u64 hold;
 	struct nvl_segment *segments;
 	struct nvl_ring *ring;
-	struct nvme_dsm_range *dsm;
+	void *list;
 	struct nvc_range *ranges;
+	u8 *bounce;
 	u64 next;
 	u32 seen;
 	u32 fetched;
@@ -210,6 +229,10 @@ bool nvl_worker_abort(struct nvl_worker *w, u16 sqid, u16 cid);
 void nvl_worker_lose(struct nvl_worker *w, struct nvl_sq *sq);
 void nvl_worker_forget(struct nvl_worker *w, struct nvl_sq *sq);
 bool nvl_worker_missed(struct nvl_worker *w);
+
+/* coalesce.c */
+void nvl_coalesce_count(struct nvl_worker *w, u16 vector);
+bool nvl_coalesce_holds(struct nvl_worker *w, u16 vector);
 
 /* pool.c */
 unsigned int nvl_workers_wanted(const struct nvl_ctrl *ctrl);

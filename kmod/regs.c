@@ -49,7 +49,7 @@ u32 *nvl_doorbell(struct nvl_ctrl *ctrl, u16 qid, bool cq)
  */
 void nvl_regs_init(struct nvl_ctrl *ctrl)
 {
-	u64 cap = (NVL_MAX_ENTRIES - 1) |	/* MQES */
+	u64 cap = (ctrl->set->entries - 1) |	/* MQES */
 		  1ULL << 16 |			/* CQR */
 		  NVL_CAP_TO << 24 |
 		  (u64)NVL_DSTRD << 32 |
@@ -66,9 +66,7 @@ void nvl_regs_init(struct nvl_ctrl *ctrl)
 static void nvl_regs_forget(struct nvl_ctrl *ctrl)
 {
 	nvl_queues_drop(ctrl);
-	ctrl->nr_aers = 0;
-	ctrl->events = 0;
-	ctrl->masked = 0;
+	nvl_events_reset(ctrl);
 	nvl_features_reset(ctrl);
 	nvl_core_reset(ctrl);
 }
@@ -233,5 +231,7 @@ bool nvl_regs_poll(struct nvl_ctrl *ctrl)
  */
 void nvl_regs_stop(struct nvl_ctrl *ctrl)
 {
+	/* pulled while the host used it */
+	ctrl->life->unsafe += ctrl->state == NVL_READY || ctrl->state == NVL_GONE;
 	nvl_queues_drop(ctrl);
 }

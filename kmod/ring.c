@@ -122,7 +122,7 @@ static void nvl_ring_put_ranges(struct nvl_ring *r, u64 seq,
  * nvl_ring_decided() - note what entered the core and what came out
  * @r: the ring
  * @cmd: what entered
- * @ranges: of Dataset Management
+ * @ranges: of Dataset Management and Copy
  * @d: what came out
  */
 void nvl_ring_decided(struct nvl_ring *r, const struct nvc_cmd *cmd,
@@ -138,7 +138,7 @@ void nvl_ring_decided(struct nvl_ring *r, const struct nvc_cmd *cmd,
 	r->now.data = d->data;
 	r->now.fault = d->fault;
 	r->now.corrupt = d->corrupt;
-	if (cmd->opcode == NVC_DSM)
+	if (cmd->opcode == NVC_DSM || cmd->opcode == NVC_COPY)
 		nvl_ring_put_ranges(r, d->seq, ranges, cmd->nlb);
 }
 

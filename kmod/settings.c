@@ -52,6 +52,10 @@ int nvl_settings_init(struct nvl_settings *set, const char *name)
 	if (!zalloc_cpumask_var(&set->cpus, GFP_KERNEL))
 		return -ENOMEM;
 	set->block_size = 512;
+	set->entries = 1024;
+	set->mdts = NVL_MAX_MDTS;
+	set->temperature = NVL_TEMPERATURE;
+	strscpy(set->firmware, NVL_VERSION, sizeof(set->firmware));
 	set->timing.units = 8;
 	set->timing.unit_shift = 12;
 	nvl_settings_name(set, name);

@@ -61,9 +61,13 @@ static ssize_t nvl_stats_core(struct nvl_ctrl *ctrl, char *page)
 	return sysfs_emit(page,
 			  "reads %llu\nwrites %llu\nflushes %llu\nzeroes %llu\ndsms %llu\n"
 			  "blocks_read %llu\nblocks_written %llu\nblocks_zeroed %llu\n"
-			  "blocks_deallocated %llu\nfaults %llu\n",
+			  "blocks_deallocated %llu\nfaults %llu\n"
+			  "uncorrectables %llu\ncompares %llu\nverifies %llu\ncopies %llu\n"
+			  "blocks_copied %llu\nmedia_errors %llu\nbusy %llu\n",
 			  c.reads, c.writes, c.flushes, c.zeroes, c.dsms, c.blocks_read,
-			  c.blocks_written, c.blocks_zeroed, c.blocks_deallocated, c.faults);
+			  c.blocks_written, c.blocks_zeroed, c.blocks_deallocated, c.faults,
+			  c.uncorrectables, c.compares, c.verifies, c.copies,
+			  c.blocks_copied, c.media_errors, c.busy);
 }
 
 /**

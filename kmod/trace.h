@@ -189,6 +189,8 @@ struct nvl_ring *nvl_trace_ring(struct nvl_ctrl *ctrl, unsigned int worker);
 int nvl_core_init(struct nvl_ctrl *ctrl, const struct nvc_config *config);
 void nvl_core_reset(struct nvl_ctrl *ctrl);
 int nvl_core_timing(struct nvl_ctrl *ctrl, const struct nvc_timing *timing);
+void nvl_core_cache(struct nvl_ctrl *ctrl, bool on);
+int nvl_core_ns(struct nvl_ctrl *ctrl, const struct nvc_ns_change *change);
 int nvl_core_rule(struct nvl_ctrl *ctrl, u32 slot, const struct nvc_rule *rule);
 
 #endif

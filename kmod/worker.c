@@ -78,8 +78,11 @@ void nvl_worker_complete(struct nvl_worker *w, struct nvl_sq *sq, u16 cid, u16 s
 	nvl_cq_post(cq, sq, cid, status, 0);
 	nvl_trace_post(w, status);
 	w->stats.commands++;
-	if (cq->irq)
-		__set_bit(cq->vector, w->raise);
+	if (!cq->irq)
+		return;
+	__set_bit(cq->vector, w->raise);
+	if (unlikely(READ_ONCE(w->ctrl->coalescing)))
+		nvl_coalesce_count(w, cq->vector);
 }
 
 /* How well the model's time was kept. */
@@ -238,7 +241,10 @@ static void nvl_worker_raise(struct nvl_worker *w)
 	unsigned long vector;
 
 	nvl_trace_publish(w);
+	w->hold = U64_MAX;
 	for_each_set_bit(vector, w->raise, w->ctrl->irqs.nr) {
+		if (unlikely(w->held[vector].count) && nvl_coalesce_holds(w, vector))
+			continue;
 		__clear_bit(vector, w->raise);
 		w->stats.interrupts++;
 		nvl_irq_raise(w->ctrl, vector);
@@ -256,11 +262,11 @@ static bool nvl_worker_pass(struct nvl_worker *w)
 	list_for_each_entry(sq, &w->sqs, node)
 		found |= nvl_worker_drain(w, sq);
 	found |= nvl_worker_finish(w);
-	if (found) {
-		w->stats.passes++;
+	if (found || w->hold != U64_MAX) {
+		w->stats.passes += found;
 		nvl_worker_raise(w);
 	}
-	w->next = nvl_worker_next(w);
+	w->next = min(nvl_worker_next(w), w->hold);
 	mutex_unlock(&w->lock);
 	return found;
 }

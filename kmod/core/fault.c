@@ -64,18 +64,21 @@ static bool overlaps(const struct nvc_rule *r, u64 slba, u64 nlb)
 static bool touches(const struct nvc_rule *r, const struct nvc_cmd *cmd,
 		    const struct nvc_range *ranges)
 {
+	u64 copied = 0;
 	u32 i;
 
 	if (!r->nlb)
 		return true;
 	if (cmd->opcode == NVC_FLUSH)
 		return false;
-	if (cmd->opcode != NVC_DSM)
+	if (cmd->opcode != NVC_DSM && cmd->opcode != NVC_COPY)
 		return overlaps(r, cmd->slba, cmd->nlb);
-	for (i = 0; i < cmd->nlb; i++)
+	for (i = 0; i < cmd->nlb; i++) {
 		if (overlaps(r, ranges[i].slba, ranges[i].nlb))
 			return true;
-	return false;
+		copied += ranges[i].nlb;
+	}
+	return cmd->opcode == NVC_COPY && overlaps(r, cmd->slba, copied);
 }
 
 static bool has_data(const struct nvc_cmd *cmd)
@@ -110,23 +113,9 @@ static bool hits(struct nvc_slot *s, const struct nvc_cmd *cmd, const struct nvc
 	return true;
 }
 
-/* An opcode that is not known here may change something. */
-static bool changes(const struct nvc_cmd *cmd)
-{
-	switch (cmd->opcode) {
-	case NVC_FLUSH:
-	case NVC_READ:
-	case NVC_COMPARE:
-	case NVC_VERIFY:
-		return false;
-	default:
-		return true;
-	}
-}
-
 static bool refuses(const struct nvc_slot *s, const struct nvc_cmd *cmd)
 {
-	return (s->read_only == cmd->nsid || s->read_only == NVC_ALL_NS) && changes(cmd);
+	return (s->read_only == cmd->nsid || s->read_only == NVC_ALL_NS) && nvc_changes(cmd);
 }
 
 static void apply_one(struct nvc *c, struct nvc_slot *s, const struct nvc_cmd *cmd,
@@ -141,7 +130,7 @@ static void apply_one(struct nvc *c, struct nvc_slot *s, const struct nvc_cmd *c
 		decision->target += r->delay;
 	else if (r->fault == NVC_CORRUPT)
 		decision->corrupt = nvc_mod(next_random(&s->random),
-					    cmd->nlb << c->config.block_shift);
+					    cmd->nlb << nvc_ns_of(c, cmd)->block_shift);
 	else if (r->fault == NVC_READ_ONLY)
 		s->read_only = cmd->nsid;
 }

@@ -31,21 +31,31 @@ enum nvc_kind {
 
 /**
  * enum nvc_limit - bounds of what a configuration or a command may say
+ * @NVC_MIN_BLOCK_SHIFT: log2 of the smallest logical block in bytes
+ * @NVC_MAX_NS: namespaces; NSIDs are 1 to this
+ * @NVC_NS_SHIFT: log2 of what namespaces begin at a multiple of, in bytes
  * @NVC_MAX_UNITS: parallel units of kind nvm
  * @NVC_MAX_UNIT_SHIFT: log2 of the largest unit in bytes
  * @NVC_MAX_BYTES_SHIFT: log2 of the largest capacity in bytes
  * @NVC_MAX_BLOCKS: logical blocks of one command (NLB has 16 bits)
  * @NVC_MAX_RANGES: ranges of one Dataset Management command
+ * @NVC_MAX_SOURCES: source ranges of one Copy command
+ * @NVC_COPY_SHIFT: log2 of what one Copy command copies at most, in bytes
  * @NVC_MAX_RULES: fault rules of a device
  * @NVC_MAX_DELAY_SHIFT: log2 of the longest delay by a rule in ns, 13 days
  * @NVC_MILLION: a rule's chance that is a certainty
  */
 enum nvc_limit {
+	NVC_MIN_BLOCK_SHIFT = 9,
+	NVC_MAX_NS = 32,
+	NVC_NS_SHIFT = 21,
 	NVC_MAX_UNITS = 1024,
 	NVC_MAX_UNIT_SHIFT = 30,
 	NVC_MAX_BYTES_SHIFT = 48,
 	NVC_MAX_BLOCKS = 65536,
 	NVC_MAX_RANGES = 256,
+	NVC_MAX_SOURCES = 128,
+	NVC_COPY_SHIFT = 20,
 	NVC_MAX_RULES = 32,
 	NVC_MAX_DELAY_SHIFT = 50,
 	NVC_MILLION = 1000000,
@@ -59,7 +69,7 @@ enum nvc_limit {
  * @write_time: as @read_time, for what changes the medium
  * @units: units that work at the same time; unit n of the medium is served
  *	by n modulo this
- * @unit_shift: log2 of a unit in bytes, at least the size of a block
+ * @unit_shift: log2 of a unit in bytes, at least the smallest block's
  */
 struct nvc_timing {
 	u32 read_delay;
@@ -72,10 +82,11 @@ struct nvc_timing {
 
 /**
  * struct nvc_config - what is fixed when a device is made
- * @blocks: capacity in logical blocks
+ * @blocks: capacity in logical blocks; namespace 1 is all of it, until it is
+ *	deleted
  * @seed: of every random choice
  * @kind: enum nvc_kind
- * @block_shift: log2 of a logical block in bytes: 9 or 12
+ * @block_shift: log2 of a logical block of namespace 1 in bytes: 9 or 12
  * @vwc: 1 if the controller reports a volatile write cache, else 0. It says
  *	what Flush costs: a write is done when the medium has it, so with a
  *	cache Flush waits for the writes under way, and without one for nothing
@@ -95,10 +106,12 @@ enum nvc_opcode {
 	NVC_FLUSH = 0x00,
 	NVC_WRITE = 0x01,
 	NVC_READ = 0x02,
+	NVC_WRITE_UNCOR = 0x04,
 	NVC_COMPARE = 0x05,
 	NVC_WRITE_ZEROES = 0x08,
 	NVC_DSM = 0x09,
 	NVC_VERIFY = 0x0c,
+	NVC_COPY = 0x19,
 };
 
 /**
@@ -121,8 +134,13 @@ enum nvc_status {
 	NVC_SC_INVALID_OPCODE = 0x4001,
 	NVC_SC_INVALID_FIELD = 0x4002,
 	NVC_SC_INVALID_NS = 0x400b,
+	NVC_SC_WRITE_PROTECTED = 0x4020,
 	NVC_SC_LBA_RANGE = 0x4080,
 	NVC_SC_READ_ONLY = 0x4182,
+	NVC_SC_COPY_LIMIT = 0x4183,
+	NVC_SC_OVERLAP = 0x4187,
+	NVC_SC_READ_ERROR = 0x4281,
+	NVC_SC_DEALLOCATED = 0x4287,
 };
 
 /**
@@ -188,23 +206,28 @@ struct nvc_rule {
  * @NVC_DATA_COPY: copy every block
  * @NVC_DATA_ZERO: the blocks read as zeros, whatever the memory holds
  * @NVC_DATA_MIXED: a read of both; ask nvc_run() for each stretch
+ * @NVC_DATA_FRESH: as @NVC_DATA_COPY, for a Write or a Copy to blocks that read
+ *	as zeros so far. Until the data are there, nobody else may enter the core:
+ *	a read would take what lies in the memory for data
  */
 enum nvc_data {
 	NVC_DATA_NONE = 0,
 	NVC_DATA_COPY = 1,
 	NVC_DATA_ZERO = 2,
 	NVC_DATA_MIXED = 3,
+	NVC_DATA_FRESH = 4,
 };
 
 /**
  * struct nvc_cmd - one I/O command, as it arrives
  * @now: time of arrival, ns
- * @slba: first logical block; for Read, Write and Write Zeroes
- * @nlb: logical blocks, counted from one; ranges for Dataset Management
- * @nsid: namespace; there is one, number 1
+ * @slba: first logical block; of a Copy's destination
+ * @nlb: logical blocks, counted from one; ranges for Dataset Management and Copy
+ * @nsid: namespace
  * @opcode: enum nvc_opcode, or anything else a host may send
  * @flags: enum nvc_flags
  * @qid: submission queue
+ * @ctrl: which of the controllers it came to, from 0
  */
 struct nvc_cmd {
 	u64 now;
@@ -214,12 +237,13 @@ struct nvc_cmd {
 	u8 opcode;
 	u8 flags;
 	u16 qid;
+	u16 ctrl;
 };
 
 /**
- * struct nvc_range - one range of a Dataset Management command
+ * struct nvc_range - one range of a Dataset Management or Copy command
  * @slba: first logical block
- * @nlb: logical blocks; 0 is an empty range
+ * @nlb: logical blocks; 0 is an empty range of Dataset Management
  */
 struct nvc_range {
 	u64 slba;
@@ -252,12 +276,21 @@ struct nvc_decision {
  * @flushes: Flush commands
  * @zeroes: Write Zeroes commands
  * @dsms: Dataset Management commands
+ * @uncorrectables: Write Uncorrectable commands
+ * @compares: Compare commands, whatever was found
+ * @verifies: Verify commands
+ * @copies: Copy commands
  * @errors: commands with a status other than success
  * @faults: commands that a rule did something to
  * @blocks_read: logical blocks of @reads
  * @blocks_written: logical blocks of @writes
  * @blocks_zeroed: logical blocks of @zeroes
  * @blocks_deallocated: logical blocks of @dsms, twice where ranges overlap
+ * @blocks_copied: logical blocks of @copies
+ * @bytes_read: what hosts and the controller itself read: Read, Compare, Verify
+ * @bytes_written: what hosts wrote: Write
+ * @media_errors: commands that met blocks made unreadable
+ * @busy: ns for which some command was not yet due
  */
 struct nvc_counters {
 	u64 reads;
@@ -265,12 +298,84 @@ struct nvc_counters {
 	u64 flushes;
 	u64 zeroes;
 	u64 dsms;
+	u64 uncorrectables;
+	u64 compares;
+	u64 verifies;
+	u64 copies;
 	u64 errors;
 	u64 faults;
 	u64 blocks_read;
 	u64 blocks_written;
 	u64 blocks_zeroed;
 	u64 blocks_deallocated;
+	u64 blocks_copied;
+	u64 bytes_read;
+	u64 bytes_written;
+	u64 media_errors;
+	u64 busy;
+};
+
+/**
+ * enum nvc_ns_flags - a namespace's switches
+ * @NVC_NS_PROTECTED: takes no changes
+ * @NVC_NS_DULBE: reading what was never written, or deallocated, is an error
+ * @NVC_NS_DAMAGED: the core's: it may hold blocks that cannot be read
+ */
+enum nvc_ns_flags {
+	NVC_NS_PROTECTED = 1,
+	NVC_NS_DULBE = 2,
+	NVC_NS_DAMAGED = 4,
+};
+
+/**
+ * struct nvc_ns - a namespace
+ * @blocks: capacity in logical blocks; 0: there is no such namespace
+ * @start: where it begins in the medium, bytes, a multiple of 1 << NVC_NS_SHIFT
+ * @bytes: what it was made with, for all formats
+ * @block_shift: log2 of a logical block in bytes: 9 or 12
+ * @attached: controllers that have it, as bits
+ * @flags: enum nvc_ns_flags
+ */
+struct nvc_ns {
+	u64 blocks;
+	u64 start;
+	u64 bytes;
+	u32 block_shift;
+	u32 attached;
+	u32 flags;
+};
+
+/**
+ * enum nvc_ns_op - what may change about namespaces
+ * @NVC_NS_CREATE: make @nsid of @blocks of @block_shift, with @value as
+ *	nvc_ns.attached
+ * @NVC_NS_DELETE: delete @nsid, attached or not
+ * @NVC_NS_FORMAT: format @nsid to @block_shift; its data are gone
+ * @NVC_NS_ATTACH: @value becomes nvc_ns.attached of @nsid
+ * @NVC_NS_SWITCH: @value becomes nvc_ns.flags of @nsid, but for the core's
+ */
+enum nvc_ns_op {
+	NVC_NS_CREATE = 1,
+	NVC_NS_DELETE = 2,
+	NVC_NS_FORMAT = 3,
+	NVC_NS_ATTACH = 4,
+	NVC_NS_SWITCH = 5,
+};
+
+/**
+ * struct nvc_ns_change - a change of a namespace
+ * @blocks: of NVC_NS_CREATE
+ * @op: enum nvc_ns_op
+ * @nsid: the namespace, 1 to NVC_MAX_NS
+ * @block_shift: of NVC_NS_CREATE and NVC_NS_FORMAT
+ * @value: of NVC_NS_CREATE, NVC_NS_ATTACH and NVC_NS_SWITCH
+ */
+struct nvc_ns_change {
+	u64 blocks;
+	u32 op;
+	u32 nsid;
+	u32 block_shift;
+	u32 value;
 };
 
 /**
@@ -304,7 +409,7 @@ int nvc_init(struct nvc *c, const struct nvc_config *config);
  * nvc_submit() - decide one command
  * @c: the device
  * @cmd: the command
- * @ranges: @cmd->nlb ranges if this is Dataset Management, else not used
+ * @ranges: @cmd->nlb ranges if this is Dataset Management or Copy, else not used
  * @decision: the answer, whole
  *
  * A command that fails changes nothing but the counters.
@@ -315,13 +420,67 @@ void nvc_submit(struct nvc *c, const struct nvc_cmd *cmd,
 /**
  * nvc_run() - the stretch of blocks that all were written, or all not
  * @c: the device
- * @slba: first block, inside the device
- * @nlb: blocks to look at, at least one, all inside the device
+ * @nsid: a namespace that exists
+ * @slba: first block, inside the namespace
+ * @nlb: blocks to look at, at least one, all inside the namespace
  * @written: true: copy them; false: they read as zeros
  *
  * Return: blocks from @slba that are alike, 1 to @nlb.
  */
-u32 nvc_run(const struct nvc *c, u64 slba, u32 nlb, bool *written);
+u32 nvc_run(const struct nvc *c, u32 nsid, u64 slba, u32 nlb, bool *written);
+
+/**
+ * nvc_readable() - how far a namespace can be read
+ * @c: the device
+ * @nsid: a namespace that exists
+ * @slba: first block, inside the namespace
+ * @nlb: blocks to look at, at least one, all inside the namespace
+ *
+ * Return: blocks from @slba before one made unreadable, 0 to @nlb.
+ */
+u32 nvc_readable(const struct nvc *c, u32 nsid, u64 slba, u32 nlb);
+
+/**
+ * nvc_ns_get() - look at a namespace
+ * @c: the device
+ * @nsid: any number
+ *
+ * Return: the namespace, good until it is changed, or NULL if there is none.
+ */
+const struct nvc_ns *nvc_ns_get(const struct nvc *c, u32 nsid);
+
+/**
+ * nvc_ns_free() - room for namespaces
+ * @c: the device
+ * @largest: bytes of the largest that can be made, if not NULL
+ *
+ * Return: bytes that belong to no namespace.
+ */
+u64 nvc_ns_free(const struct nvc *c, u64 *largest);
+
+/**
+ * nvc_ns_change() - make, delete or change a namespace
+ * @c: the device
+ * @now: ns
+ * @change: what
+ *
+ * Takes a sequence number, unless refused. Copies of commands decided before
+ * must have ended: the blocks may soon be another namespace's.
+ *
+ * Return: 0, -EINVAL (a field means nothing), -ENXIO (no such namespace),
+ * -EEXIST (there is one of that number), or -ENOSPC (no room in one piece).
+ */
+int nvc_ns_change(struct nvc *c, u64 now, const struct nvc_ns_change *change);
+
+/**
+ * nvc_set_cache() - enable or disable the volatile write cache
+ * @c: the device
+ * @now: ns
+ * @on: enable it; means nothing where nvc_config.vwc is 0
+ *
+ * A device begins with it enabled. Takes a sequence number.
+ */
+void nvc_set_cache(struct nvc *c, u64 now, bool on);
 
 /**
  * nvc_set_timing() - change the speed of a device in use

@@ -35,11 +35,13 @@ enum nvc_trace_size {
 /**
  * enum nvc_trace_kind - of a record
  * @NVC_TRACE_COMMAND: an I/O command
- * @NVC_TRACE_RANGES: ranges of the Dataset Management command of the same seq
+ * @NVC_TRACE_RANGES: ranges of the Dataset Management or Copy command of the same seq
  * @NVC_TRACE_CONFIG: what the device was made as; seq is 0
  * @NVC_TRACE_TIMING: the speed was changed
  * @NVC_TRACE_RESET: the controller was reset
  * @NVC_TRACE_RULE: a fault rule was set or removed
+ * @NVC_TRACE_NS: a namespace was made, deleted or changed
+ * @NVC_TRACE_CACHE: the volatile write cache was enabled or disabled
  */
 enum nvc_trace_kind {
 	NVC_TRACE_COMMAND = 1,
@@ -48,6 +50,8 @@ enum nvc_trace_kind {
 	NVC_TRACE_TIMING = 4,
 	NVC_TRACE_RESET = 5,
 	NVC_TRACE_RULE = 6,
+	NVC_TRACE_NS = 7,
+	NVC_TRACE_CACHE = 8,
 };
 
 /** enum nvc_trace_posted - instead of a status that the host got */
@@ -123,7 +127,8 @@ struct nvc_trace_ranges {
  * @seq: number of the input, but of NVC_TRACE_CONFIG
  * @kind: enum nvc_trace_kind
  * @slot: of NVC_TRACE_RULE
- * @set: of NVC_TRACE_RULE: 1 if there is a rule from now on
+ * @set: of NVC_TRACE_RULE: 1 if there is a rule from now on; of NVC_TRACE_CACHE:
+ *	1 if it is enabled
  * @now: ns, as the core was told
  */
 struct nvc_trace_input {
@@ -162,6 +167,16 @@ struct nvc_trace_timing {
 struct nvc_trace_rule {
 	struct nvc_trace_input input;
 	struct nvc_rule rule;
+};
+
+/**
+ * struct nvc_trace_ns - NVC_TRACE_NS
+ * @input: seq, kind, now
+ * @change: the change
+ */
+struct nvc_trace_ns {
+	struct nvc_trace_input input;
+	struct nvc_ns_change change;
 };
 
 /**

@@ -1,21 +1,24 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """The virtual device in user space: the same C core as in the kernel module, on numpy arrays."""
 
-from nvlab.sim.device import Config, Device, Rule, Timing, commands
+from nvlab.sim.device import Config, Device, Namespace, NamespaceChange, Rule, Timing, commands
 from nvlab.sim.structs import (
     ALL_NAMESPACES,
     ANY_OPCODE,
     COMMAND,
     DECISION,
     MAX_BLOCKS,
+    MAX_NAMESPACES,
     MAX_RANGES,
     MAX_RULES,
+    MAX_SOURCES,
     MILLION,
     RANGE,
     Data,
     Fault,
     Flag,
     Kind,
+    NamespaceSwitch,
     Opcode,
     Status,
 )
@@ -26,8 +29,10 @@ __all__ = [
     "COMMAND",
     "DECISION",
     "MAX_BLOCKS",
+    "MAX_NAMESPACES",
     "MAX_RANGES",
     "MAX_RULES",
+    "MAX_SOURCES",
     "MILLION",
     "RANGE",
     "Config",
@@ -36,6 +41,9 @@ __all__ = [
     "Fault",
     "Flag",
     "Kind",
+    "Namespace",
+    "NamespaceChange",
+    "NamespaceSwitch",
     "Opcode",
     "Rule",
     "Status",

@@ -12,7 +12,10 @@ void batch_submit(struct nvc *c, const struct nvc_cmd *cmds, size_t n,
 /* Ranges that all @n commands take together. */
 size_t batch_count_ranges(const struct nvc_cmd *cmds, size_t n);
 
-/* Sets @written[i] to 1 where block @slba + i holds data, else to 0. */
-void batch_written(const struct nvc *c, u64 slba, u64 nlb, u8 *written);
+/* Sets @written[i] to 1 where block @slba + i of @nsid holds data, else to 0. */
+void batch_written(const struct nvc *c, u32 nsid, u64 slba, u64 nlb, u8 *written);
+
+/* Sets @readable[i] to 0 where block @slba + i of @nsid was made unreadable, else to 1. */
+void batch_readable(const struct nvc *c, u32 nsid, u64 slba, u64 nlb, u8 *readable);
 
 #endif

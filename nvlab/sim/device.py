@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import errno
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 
 import numpy as np
@@ -30,7 +31,10 @@ class Timing:
 
 @dataclass(frozen=True)
 class Config:
-    """What is fixed when a device is made: capacity in logical blocks of ``2**block_shift`` bytes (9 or 12)."""
+    """What is fixed when a device is made: capacity in logical blocks of ``2**block_shift`` bytes (9 or 12).
+
+    All of it is namespace 1, until that is deleted.
+    """
 
     blocks: int
     seed: int = 0
@@ -38,6 +42,29 @@ class Config:
     block_shift: int = 9
     vwc: bool = False
     timing: Timing = field(default_factory=Timing)
+
+
+@dataclass(frozen=True)
+class Namespace:
+    """A namespace as it is: capacity in logical blocks, where it begins in the medium and what it was made with in bytes."""
+
+    blocks: int
+    start: int
+    bytes: int
+    block_shift: int
+    attached: int
+    flags: int
+
+
+@dataclass(frozen=True)
+class NamespaceChange:
+    """A change of a namespace, as ``struct nvc_ns_change`` says it."""
+
+    op: int
+    nsid: int
+    blocks: int = 0
+    block_shift: int = 0
+    value: int = 0
 
 
 @dataclass(frozen=True)
@@ -71,11 +98,12 @@ def commands(
     nsid: ArrayLike = 1,
     flags: ArrayLike = 0,
     qid: ArrayLike = 1,
+    ctrl: ArrayLike = 0,
 ) -> NDArray[np.void]:
     """A one-dimensional array of dtype ``COMMAND``; arguments are numbers or arrays of one length. ``now`` is in ns."""
-    columns = np.broadcast_arrays(*map(np.atleast_1d, (now, slba, nlb, nsid, opcode, flags, qid)))
+    columns = np.broadcast_arrays(*map(np.atleast_1d, (now, slba, nlb, nsid, opcode, flags, qid, ctrl)))
     array = np.zeros(columns[0].shape, COMMAND)
-    for name, column in zip(("now", "slba", "nlb", "nsid", "opcode", "flags", "qid"), columns, strict=True):
+    for name, column in zip(("now", "slba", "nlb", "nsid", "opcode", "flags", "qid", "ctrl"), columns, strict=True):
         array[name] = column
     return array
 
@@ -96,7 +124,7 @@ class Device:
         """Decide commands in order, all in one call.
 
         ``commands`` has shape (n,) and dtype ``COMMAND``; ``ranges``, shape (m,) and dtype ``RANGE``, holds the
-        ranges of its Dataset Management commands one after the other. Returns shape (n,), dtype ``DECISION``.
+        ranges of its Dataset Management and Copy commands one after the other. Returns shape (n,), dtype ``DECISION``.
         Raises TypeError for another dtype, ValueError for another number of ranges than the commands ask for.
         """
         commands = _require(commands, COMMAND)
@@ -132,12 +160,65 @@ class Device:
         """A controller reset at ``now`` ns: work under way is dropped, content and counters stay."""
         lib.nvc_reset(self._core, now)
 
-    def written(self, slba: int, nlb: int) -> NDArray[np.bool_]:
+    def set_cache(self, on: bool, now: int = 0) -> None:
+        """Enable or disable the volatile write cache; nothing changes where ``Config.vwc`` says there is none."""
+        lib.nvc_set_cache(self._core, now, on)
+
+    def create(self, nsid: int, blocks: int, block_shift: int = 9, attached: int = 1, now: int = 0) -> None:
+        """Make a namespace, attached to the controllers whose bits are set. Raises ValueError, and OSError (ENOSPC, EEXIST)."""
+        self.change(NamespaceChange(lib.NVC_NS_CREATE, nsid, blocks, block_shift, attached), now)
+
+    def delete(self, nsid: int, now: int = 0) -> None:
+        """Delete a namespace. Raises OSError (ENXIO: there is none)."""
+        self.change(NamespaceChange(lib.NVC_NS_DELETE, nsid), now)
+
+    def format(self, nsid: int, block_shift: int, now: int = 0) -> None:
+        """Format a namespace: its blocks read as zeros. Raises ValueError, and OSError (ENXIO)."""
+        self.change(NamespaceChange(lib.NVC_NS_FORMAT, nsid, block_shift=block_shift), now)
+
+    def attach(self, nsid: int, attached: int, now: int = 0) -> None:
+        """Attach a namespace to the controllers whose bits are set, and to no others. Raises OSError (ENXIO)."""
+        self.change(NamespaceChange(lib.NVC_NS_ATTACH, nsid, value=attached), now)
+
+    def switch(self, nsid: int, flags: int, now: int = 0) -> None:
+        """Set the switches of a namespace, see ``NamespaceSwitch``. Raises ValueError, and OSError (ENXIO)."""
+        self.change(NamespaceChange(lib.NVC_NS_SWITCH, nsid, value=flags), now)
+
+    def change(self, change: NamespaceChange, now: int = 0) -> None:
+        """Change a namespace. Raises ValueError, and OSError (ENXIO, EEXIST, ENOSPC)."""
+        code = lib.nvc_ns_change(self._core, now, ffi.new("struct nvc_ns_change *", asdict(change)))
+        if code == -errno.EINVAL:
+            raise ValueError(f"the core refuses this, a field has no meaning: {change}")
+        if code:
+            raise OSError(-code, f"{errno.errorcode[-code]}: {change}")
+
+    def namespace(self, nsid: int) -> Namespace | None:
+        """A namespace, or None if there is none of that number."""
+        native = lib.nvc_ns_get(self._core, nsid)
+        if native == ffi.NULL:
+            return None
+        return Namespace(**{name: int(getattr(native, name)) for name, _ in ffi.typeof("struct nvc_ns").fields})
+
+    def free(self) -> tuple[int, int]:
+        """Bytes that belong to no namespace, and how many the largest new one can have."""
+        largest = ffi.new("u64 *")
+        return int(lib.nvc_ns_free(self._core, largest)), int(largest[0])
+
+    def written(self, slba: int, nlb: int, nsid: int = 1) -> NDArray[np.bool_]:
         """Which of ``nlb`` blocks from ``slba`` hold data, shape (nlb,); the others read as zeros."""
-        if not 0 <= slba <= slba + nlb <= self.config.blocks:
-            raise ValueError(f"blocks {slba} to {slba + nlb} are not all within the device's {self.config.blocks}")
+        return self._flags(lib.batch_written, slba, nlb, nsid)
+
+    def readable(self, slba: int, nlb: int, nsid: int = 1) -> NDArray[np.bool_]:
+        """Which of ``nlb`` blocks from ``slba`` can be read, shape (nlb,); the others were made uncorrectable."""
+        return self._flags(lib.batch_readable, slba, nlb, nsid)
+
+    def _flags(self, fill: Callable[..., None], slba: int, nlb: int, nsid: int) -> NDArray[np.bool_]:
+        namespace = self.namespace(nsid)
+        blocks = namespace.blocks if namespace else 0
+        if not 0 <= slba <= slba + nlb <= blocks:
+            raise ValueError(f"blocks {slba} to {slba + nlb} are not all within the {blocks} of namespace {nsid}")
         flags = np.zeros(nlb, np.bool_)
-        lib.batch_written(self._core, slba, nlb, ffi.from_buffer("u8[]", flags, require_writable=True))
+        fill(self._core, nsid, slba, nlb, ffi.from_buffer("u8[]", flags, require_writable=True))
         return flags
 
     @property

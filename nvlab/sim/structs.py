@@ -65,10 +65,13 @@ TRACE_RANGES = _record_of("nvc_trace_ranges")
 TRACE_CONFIG = _record_of("nvc_trace_config")
 TRACE_TIMING = _record_of("nvc_trace_timing")
 TRACE_RULE = _record_of("nvc_trace_rule")
+TRACE_NAMESPACE = _record_of("nvc_trace_ns")
 TRACE_NEVER: int = lib.NVC_TRACE_NEVER
 
 MAX_BLOCKS: int = lib.NVC_MAX_BLOCKS
 MAX_RANGES: int = lib.NVC_MAX_RANGES
+MAX_SOURCES: int = lib.NVC_MAX_SOURCES
+MAX_NAMESPACES: int = lib.NVC_MAX_NS
 MAX_RULES: int = lib.NVC_MAX_RULES
 MILLION: int = lib.NVC_MILLION
 ANY_OPCODE: int = lib.NVC_ANY_OPCODE
@@ -87,8 +90,12 @@ class Opcode(IntEnum):
     FLUSH = lib.NVC_FLUSH
     WRITE = lib.NVC_WRITE
     READ = lib.NVC_READ
+    WRITE_UNCORRECTABLE = lib.NVC_WRITE_UNCOR
+    COMPARE = lib.NVC_COMPARE
     WRITE_ZEROES = lib.NVC_WRITE_ZEROES
     DSM = lib.NVC_DSM
+    VERIFY = lib.NVC_VERIFY
+    COPY = lib.NVC_COPY
 
 
 class Flag(IntFlag):
@@ -105,8 +112,13 @@ class Status(IntEnum):
     INVALID_OPCODE = lib.NVC_SC_INVALID_OPCODE
     INVALID_FIELD = lib.NVC_SC_INVALID_FIELD
     INVALID_NAMESPACE = lib.NVC_SC_INVALID_NS
+    WRITE_PROTECTED = lib.NVC_SC_WRITE_PROTECTED
     LBA_OUT_OF_RANGE = lib.NVC_SC_LBA_RANGE
     READ_ONLY = lib.NVC_SC_READ_ONLY
+    COPY_LIMIT = lib.NVC_SC_COPY_LIMIT
+    OVERLAP = lib.NVC_SC_OVERLAP
+    READ_ERROR = lib.NVC_SC_READ_ERROR
+    DEALLOCATED = lib.NVC_SC_DEALLOCATED
 
 
 class Fault(IntFlag):
@@ -130,6 +142,8 @@ class TraceKind(IntEnum):
     TIMING = lib.NVC_TRACE_TIMING
     RESET = lib.NVC_TRACE_RESET
     RULE = lib.NVC_TRACE_RULE
+    NAMESPACE = lib.NVC_TRACE_NS
+    CACHE = lib.NVC_TRACE_CACHE
 
 
 class Data(IntEnum):
@@ -139,3 +153,11 @@ class Data(IntEnum):
     COPY = lib.NVC_DATA_COPY
     ZERO = lib.NVC_DATA_ZERO
     MIXED = lib.NVC_DATA_MIXED
+    FRESH = lib.NVC_DATA_FRESH
+
+
+class NamespaceSwitch(IntFlag):
+    """What a host may switch about a namespace: no changes; an error for reading what was never written."""
+
+    PROTECTED = lib.NVC_NS_PROTECTED
+    DULBE = lib.NVC_NS_DULBE

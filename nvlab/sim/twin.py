@@ -10,13 +10,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nvlab.sim.device import Config, Device, Rule, Timing
+from nvlab.sim.device import Config, Device, NamespaceChange, Rule, Timing
 from nvlab.sim.structs import (
     COMMAND,
     DECISION,
     RANGE,
     TRACE_COMMAND,
     TRACE_CONFIG,
+    TRACE_NAMESPACE,
     TRACE_RANGES,
     TRACE_RULE,
     TRACE_TIMING,
@@ -37,7 +38,10 @@ class Twin:
 
     def differences(self) -> NDArray[np.intp]:
         """Which commands the twin decided otherwise than the live device did: none, if the trace is whole."""
-        same = [self.commands[name] == self.decisions[name] for name in ("seq", "target", "status", "data", "fault", "corrupt")]
+        same = [
+            self.commands[name] == self.decisions[name]
+            for name in ("seq", "target", "status", "data", "fault", "corrupt")
+        ]
         return np.flatnonzero(~np.all(same, axis=0))
 
 
@@ -63,13 +67,19 @@ def replay(records: NDArray[np.void]) -> Twin:
 
 def _inputs(records: NDArray[np.void]) -> NDArray[np.void]:
     """What has a number, in its order."""
-    kinds = np.isin(records["kind"], [TraceKind.COMMAND, TraceKind.TIMING, TraceKind.RESET, TraceKind.RULE])
-    numbered = records[kinds & (records["seq"] > 0)]
-    inputs = numbered[np.argsort(numbered["seq"], kind="stable")]
+    kinds = np.isin(records["kind"], [kind for kind in TraceKind if kind not in (TraceKind.RANGES, TraceKind.CONFIG)])
+    numbered = np.flatnonzero(kinds & (records["seq"] > 0))
+    inputs = _take(records, numbered[np.argsort(records["seq"][numbered], kind="stable")])
     missing = np.flatnonzero(inputs["seq"] != np.arange(1, len(inputs) + 1))
     if len(missing):
         raise ValueError(f"the trace is not whole: input {missing[0] + 1} is missing of {int(inputs['seq'][-1])}")
     return inputs
+
+
+def _take(records: NDArray[np.void], which: NDArray[np.intp]) -> NDArray[np.void]:
+    """Some records, all their bytes: numpy's own way copies only what is a field of a command."""
+    taken: NDArray[np.void] = records.view(np.uint8).reshape(-1, TRACE_COMMAND.itemsize)[which].view(TRACE_COMMAND)[:, 0]
+    return taken
 
 
 def _plain(values: np.void, spec: type) -> dict[str, Any]:
@@ -82,7 +92,7 @@ def _integers(values: np.void, spec: type) -> dict[str, Any]:
 
 
 def _config(records: NDArray[np.void]) -> Config:
-    found = records[records["kind"] == TraceKind.CONFIG]
+    found = _take(records, np.flatnonzero(records["kind"] == TraceKind.CONFIG))
     if len(found) != 1:
         raise ValueError(f"the trace is not whole: it has {len(found)} configurations, not 1")
     plain = _plain(found.view(TRACE_CONFIG)[0]["config"], Config)
@@ -93,7 +103,7 @@ def _config(records: NDArray[np.void]) -> Config:
 
 def _ranges(records: NDArray[np.void]) -> dict[int, list[NDArray[np.void]]]:
     """By number of the command, its ranges in pieces."""
-    pieces = records[records["kind"] == TraceKind.RANGES].view(TRACE_RANGES)
+    pieces = _take(records, np.flatnonzero(records["kind"] == TraceKind.RANGES)).view(TRACE_RANGES)
     found: dict[int, list[NDArray[np.void]]] = {}
     for piece in pieces[np.lexsort((pieces["first"], pieces["seq"]))]:
         found.setdefault(int(piece["seq"]), []).append(piece["ranges"][: piece["count"]])
@@ -109,7 +119,7 @@ def _commands(run: NDArray[np.void]) -> NDArray[np.void]:
 
 
 def _ranges_of(run: NDArray[np.void], ranges: dict[int, list[NDArray[np.void]]]) -> NDArray[np.void]:
-    numbers = run["seq"][run["opcode"] == Opcode.DSM]
+    numbers = run["seq"][np.isin(run["opcode"], [Opcode.DSM, Opcode.COPY])]
     return _joined([piece for seq in numbers for piece in ranges.get(int(seq), ())], RANGE)
 
 
@@ -125,14 +135,19 @@ def _joined(parts: list[NDArray[np.void]], dtype: np.dtype[np.void]) -> NDArray[
 
 def _change(device: Device, run: NDArray[np.void]) -> None:
     """Inputs other than commands."""
-    for timing, rule in zip(run.view(TRACE_TIMING), run.view(TRACE_RULE), strict=True):
-        now = int(timing["input"]["now"])
-        if timing["input"]["kind"] == TraceKind.RESET:
+    views = (run.view(dtype) for dtype in (TRACE_TIMING, TRACE_RULE, TRACE_NAMESPACE))
+    for timing, rule, namespace in zip(*views, strict=True):
+        now, kind = int(timing["input"]["now"]), timing["input"]["kind"]
+        if kind == TraceKind.RESET:
             device.reset(now)
-        elif timing["input"]["kind"] == TraceKind.TIMING:
+        elif kind == TraceKind.TIMING:
             device.set_timing(Timing(**_integers(timing["timing"], Timing)), now)
-        else:
+        elif kind == TraceKind.RULE:
             device.set_rule(int(rule["input"]["slot"]), _rule(rule), now)
+        elif kind == TraceKind.CACHE:
+            device.set_cache(bool(rule["input"]["set"]), now)
+        else:
+            device.change(NamespaceChange(**_integers(namespace["change"], NamespaceChange)), now)
 
 
 def _rule(record: np.void) -> Rule | None:

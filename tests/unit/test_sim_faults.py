@@ -31,7 +31,9 @@ BLOCKS = 4096
 WORD = (1 << 64) - 1
 MEDIA_ERROR = 0x4281
 LOSES = Fault.DROP | Fault.FATAL | Fault.UNPLUG
-CHANGES = (Opcode.WRITE, Opcode.WRITE_ZEROES, Opcode.DSM)
+CHANGES = (Opcode.WRITE, Opcode.WRITE_ZEROES)
+# the others can make a command of this stream fail without a rule
+OPCODES = [opcode for opcode in Opcode if opcode not in (Opcode.WRITE_UNCORRECTABLE, Opcode.COPY)]
 
 
 def splitmix64(state: int) -> tuple[int, int]:
@@ -62,7 +64,11 @@ class Matcher:
 
     def matches(self, cmd: np.void, ranges: list[tuple[int, int]]) -> bool:
         rule, opcode = self.rule, int(cmd["opcode"])
-        if rule.opcode not in (ANY_OPCODE, opcode) or rule.nsid not in (0, cmd["nsid"]) or rule.qid not in (0, cmd["qid"]):
+        if (
+            rule.opcode not in (ANY_OPCODE, opcode)
+            or rule.nsid not in (0, cmd["nsid"])
+            or rule.qid not in (0, cmd["qid"])
+        ):
             return False
         if rule.fault == Fault.CORRUPT and opcode not in (Opcode.READ, Opcode.WRITE):
             return False
@@ -82,7 +88,9 @@ class Matcher:
         return True
 
 
-def expected(matchers: list[Matcher], cmd: np.void, ranges: list[tuple[int, int]], shift: int) -> tuple[int, int, int, int]:
+def expected(
+    matchers: list[Matcher], cmd: np.void, ranges: list[tuple[int, int]], shift: int
+) -> tuple[int, int, int, int]:
     """Fault bits, status, delay and corrupted byte of a valid command."""
     fault, status, delay, corrupt = Fault(0), 0, 0, 0
     for m in matchers:
@@ -94,7 +102,8 @@ def expected(matchers: list[Matcher], cmd: np.void, ranges: list[tuple[int, int]
                 corrupt = m.draw(int(cmd["nlb"]) << shift)
             if m.rule.fault == Fault.READ_ONLY:
                 m.read_only = int(cmd["nsid"])
-        if m.read_only == cmd["nsid"] and int(cmd["opcode"]) in CHANGES:
+        discards = cmd["opcode"] == Opcode.DSM and cmd["flags"] & Flag.DEALLOCATE
+        if m.read_only == cmd["nsid"] and (discards or int(cmd["opcode"]) in CHANGES):
             fault |= Fault.READ_ONLY
             status = status or Status.READ_ONLY
     return int(fault), 0 if fault & LOSES else int(status), delay, corrupt
@@ -121,7 +130,7 @@ range_lists = st.lists(st.tuples(st.integers(0, BLOCKS - 64), st.integers(0, 64)
 def valid_streams(draw: st.DrawFn) -> list[tuple[np.ndarray, list[tuple[int, int]]]]:
     stream, now = [], 0
     for _ in range(draw(st.integers(1, 40))):
-        opcode, now = draw(st.sampled_from(list(Opcode))), now + draw(st.integers(0, 1000))
+        opcode, now = draw(st.sampled_from(OPCODES)), now + draw(st.integers(0, 1000))
         ranges = draw(range_lists) if opcode == Opcode.DSM else []
         nlb = len(ranges) or draw(st.integers(1, 64))
         slba, qid = draw(st.integers(0, BLOCKS - 64)), draw(st.integers(1, 3))

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 from pathlib import Path
 
@@ -13,9 +14,18 @@ from hypothesis import strategies as st
 
 from nvlab.record.trace import Traced, TraceReader, TraceRecorder
 from nvlab.record.tracefile import convert_traces, read_trace
-from nvlab.sim import RANGE, Config, Device, Fault, Flag, Opcode, Rule, Timing, commands
+from nvlab.sim import RANGE, Config, Device, Fault, Flag, NamespaceChange, Opcode, Rule, Timing, commands
 from nvlab.sim._core import ffi, lib
-from nvlab.sim.structs import TRACE_COMMAND, TRACE_CONFIG, TRACE_RANGES, TRACE_RULE, TRACE_TIMING, TraceKind, dtype_of
+from nvlab.sim.structs import (
+    TRACE_COMMAND,
+    TRACE_CONFIG,
+    TRACE_NAMESPACE,
+    TRACE_RANGES,
+    TRACE_RULE,
+    TRACE_TIMING,
+    TraceKind,
+    dtype_of,
+)
 from nvlab.sim.twin import replay
 
 PAGE = lib.NVC_TRACE_PAGE
@@ -32,7 +42,11 @@ class Shared:
         path.write_bytes(bytes(PAGE + rings * stride))
         self.memory = np.memmap(path, np.uint8, "r+")
         self.map = self.memory[: MAP.itemsize].view(MAP)[0]
-        self.map["version"], self.map["record"], self.map["rings"] = lib.NVC_TRACE_VERSION, TRACE_COMMAND.itemsize, rings
+        self.map["version"], self.map["record"], self.map["rings"] = (
+            lib.NVC_TRACE_VERSION,
+            TRACE_COMMAND.itemsize,
+            rings,
+        )
         self.map["entries"], self.map["stride"] = ENTRIES, stride
         starts = [PAGE + ring * stride for ring in range(rings)]
         self.rings = [self.memory[s : s + RING.itemsize].view(RING)[0] for s in starts]
@@ -136,10 +150,12 @@ def test_a_recorded_trace_becomes_an_array_of_commands(tmp_path: Path) -> None:
 
 
 def test_all_kinds_of_record_begin_alike_and_fit() -> None:
-    for dtype in (TRACE_RANGES, TRACE_CONFIG, TRACE_TIMING, TRACE_RULE):
+    for dtype in (TRACE_RANGES, TRACE_CONFIG, TRACE_TIMING, TRACE_RULE, TRACE_NAMESPACE):
         assert dtype.itemsize == TRACE_COMMAND.itemsize == 128
     head = dtype_of("nvc_trace_input")
-    assert [head.fields[name][1] for name in ("seq", "kind")] == [TRACE_COMMAND.fields[name][1] for name in ("seq", "kind")]
+    assert [head.fields[name][1] for name in ("seq", "kind")] == [
+        TRACE_COMMAND.fields[name][1] for name in ("seq", "kind")
+    ]
     assert ffi.sizeof("struct nvc_trace_map") <= PAGE
 
 
@@ -203,29 +219,53 @@ class Live:
             record["rule"][name] = getattr(rule, name)
         self.records.append(record)
 
+    def cache(self, on: bool, now: int) -> None:
+        self.device.set_cache(on, now)
+        record = self._record(TRACE_RULE, TraceKind.CACHE, now)
+        record["input"]["set"] = on
+        self.records.append(record)
+
+    def namespace(self, rng: np.random.Generator, now: int) -> None:
+        """Any change of a namespace that is not refused."""
+        change = NamespaceChange(*rng.integers([1, 1, 1, 9, 0], [6, 3, 2000, 13, 4]).tolist())
+        with contextlib.suppress(ValueError, OSError):
+            self.device.change(change, now)
+            record = self._record(TRACE_NAMESPACE, TraceKind.NAMESPACE, now)
+            for name in record["change"].dtype.names:
+                record["change"][name] = getattr(change, name)
+            self.records.append(record)
+
     def trace(self, rng: np.random.Generator) -> np.ndarray:
         """The records as several rings give them: in no order."""
+        # as bytes, or numpy leaves out what is no field of a command
         raw = b"".join(record.tobytes() for record in self.records)
-        return rng.permutation(np.frombuffer(raw, TRACE_COMMAND))
+        whole = np.frombuffer(raw, np.uint8).reshape(-1, TRACE_COMMAND.itemsize)
+        return rng.permutation(whole).view(TRACE_COMMAND)[:, 0]
 
 
 def lived(seed: int, steps: int) -> tuple[Live, np.ndarray]:
     rng = np.random.default_rng(seed)
-    live = Live(Config(blocks=4096, seed=seed, block_shift=12, vwc=True, timing=Timing(read_delay=500, write_time=300, units=3)))
+    live = Live(
+        Config(blocks=4096, seed=seed, block_shift=12, vwc=True, timing=Timing(read_delay=500, write_time=300, units=3))
+    )
     for now in np.cumsum(rng.integers(0, 400, steps)).tolist():
         what = rng.integers(0, 40)
         if what == 0:
             live.retime(Timing(*rng.integers(0, 1000, 4).tolist()), now)
         elif what == 1:
             live.reset(now)
-        elif what < 4:
+        elif what == 2:
+            live.cache(bool(rng.integers(0, 2)), now)
+        elif what == 3:
+            live.namespace(rng, now)
+        elif what < 6:
             fault, every = Fault(1 << int(rng.integers(0, 7))), int(rng.integers(1, 9))
             rule = Rule(fault, every=every, chance=400_000, status=0x281, delay=999)
             live.rule(int(rng.integers(0, 4)), rule if rng.integers(0, 3) else None, now)
         else:
             opcode = int(rng.choice([*Opcode, 0x7F]))
             ranges = [(int(rng.integers(0, 4096)), int(rng.integers(0, 9))) for _ in range(rng.integers(1, 20))]
-            ranges = ranges if opcode == Opcode.DSM else []
+            ranges = ranges if opcode in (Opcode.DSM, Opcode.COPY) else []
             nlb = len(ranges) or int(rng.integers(0, 90))
             live.submit(commands(opcode, rng.integers(0, 4100), nlb, now=now, flags=Flag.DEALLOCATE, qid=2), ranges)
     return live, live.trace(rng)
@@ -243,7 +283,7 @@ def test_the_twin_decides_what_the_live_device_decided(seed: int, steps: int) ->
 
 
 def test_another_decision_is_found() -> None:
-    trace = lived(1, 200)[1].copy()
+    trace = np.frombuffer(bytearray(lived(1, 200)[1].tobytes()), TRACE_COMMAND)
     changed = np.flatnonzero(trace["kind"] == TraceKind.COMMAND)[7]
     trace["target"][changed] += 1
     twin = replay(trace)

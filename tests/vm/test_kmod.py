@@ -39,6 +39,14 @@ def test_every_command_answers_as_the_standard_says(guest, module):
     passes(guest, "kmod_admin.py", module)
 
 
+def test_data_commands_counters_and_coalescing(guest, module):
+    passes(guest, "kmod_commands.py", module)
+
+
+def test_namespaces_the_pool_and_24_devices(guest, module):
+    passes(guest, "kmod_ns.py", module)
+
+
 def test_rings_and_registers_from_user_space(guest, module):
     passes(guest, "kmod_rings.py", module)
 

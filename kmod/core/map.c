@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* Which blocks hold data; the others read as zeros. */
+/* A bit for each block, cheap to make and to clear as a whole. */
 #include "internal.h"
 
 #define WORD_BITS 64
@@ -20,20 +20,35 @@ static bool test(const u64 *bits, u64 bit)
 	return bits[bit / WORD_BITS] >> (bit % WORD_BITS) & 1;
 }
 
-static void assign(u64 *bits, u64 first, u64 count, bool value)
+static void clear_bits(u64 *bits, u64 first, u64 count)
 {
 	while (count) {
 		u32 shift = first % WORD_BITS;
 		u32 n = nvc_min(WORD_BITS - shift, count);
-		u64 mask = ~0ULL >> (WORD_BITS - n) << shift;
 
-		if (value)
-			bits[first / WORD_BITS] |= mask;
-		else
-			bits[first / WORD_BITS] &= ~mask;
+		bits[first / WORD_BITS] &= ~(~0ULL >> (WORD_BITS - n) << shift);
 		first += n;
 		count -= n;
 	}
+}
+
+/* Returns whether all were set before. */
+static bool set_bits(u64 *bits, u64 first, u64 count)
+{
+	bool before = true;
+
+	while (count) {
+		u32 shift = first % WORD_BITS;
+		u32 n = nvc_min(WORD_BITS - shift, count);
+		u64 mask = ~0ULL >> (WORD_BITS - n) << shift;
+		u64 *word = &bits[first / WORD_BITS];
+
+		before &= !(mask & ~*word);
+		*word |= mask;
+		first += n;
+		count -= n;
+	}
+	return before;
 }
 
 /* Blocks from @slba to the end of its chunk, at most @nlb. */
@@ -42,12 +57,12 @@ static u64 in_chunk(u64 slba, u64 nlb)
 	return nvc_min(CHUNK_BITS - slba % CHUNK_BITS, nlb);
 }
 
-size_t nvc_written_size(u64 blocks)
+size_t nvc_map_size(u64 blocks)
 {
 	return (words(chunks(blocks)) + chunks(blocks) * (CHUNK_BITS / WORD_BITS)) * sizeof(u64);
 }
 
-void nvc_written_init(struct nvc_written *w, void *memory, u64 blocks)
+void nvc_map_init(struct nvc_map *w, void *memory, u64 blocks)
 {
 	size_t n = words(chunks(blocks));
 
@@ -56,40 +71,44 @@ void nvc_written_init(struct nvc_written *w, void *memory, u64 blocks)
 	memset(w->used, 0, n * sizeof(u64));
 }
 
-static void use_chunk(struct nvc_written *w, u64 chunk)
+static void use_chunk(struct nvc_map *w, u64 chunk)
 {
 	if (test(w->used, chunk))
 		return;
 	memset(w->bits + chunk * (CHUNK_BITS / WORD_BITS), 0, CHUNK_BITS / 8);
-	assign(w->used, chunk, 1, true);
+	set_bits(w->used, chunk, 1);
 }
 
-void nvc_written_set(struct nvc_written *w, u64 slba, u64 nlb)
+/* Returns whether all were set before. */
+bool nvc_map_set(struct nvc_map *w, u64 slba, u64 nlb)
 {
+	bool before = true;
+
 	while (nlb) {
 		u64 n = in_chunk(slba, nlb);
 
 		use_chunk(w, slba / CHUNK_BITS);
-		assign(w->bits, slba, n, true);
+		before &= set_bits(w->bits, slba, n);
 		slba += n;
 		nlb -= n;
 	}
+	return before;
 }
 
-static void clear_part(struct nvc_written *w, u64 slba, u64 nlb)
+static void clear_part(struct nvc_map *w, u64 slba, u64 nlb)
 {
 	if (nlb && test(w->used, slba / CHUNK_BITS))
-		assign(w->bits, slba, nlb, false);
+		clear_bits(w->bits, slba, nlb);
 }
 
-void nvc_written_clear(struct nvc_written *w, u64 slba, u64 nlb)
+void nvc_map_clear(struct nvc_map *w, u64 slba, u64 nlb)
 {
 	u64 head = slba % CHUNK_BITS ? in_chunk(slba, nlb) : 0;
 	u64 whole = (nlb - head) / CHUNK_BITS;
 	u64 tail = (nlb - head) % CHUNK_BITS;
 
 	clear_part(w, slba, head);
-	assign(w->used, (slba + head) / CHUNK_BITS, whole, false);
+	clear_bits(w->used, (slba + head) / CHUNK_BITS, whole);
 	clear_part(w, slba + nlb - tail, tail);
 }
 
@@ -101,25 +120,25 @@ static u32 alike(u64 word, bool value)
 	return other ? __builtin_ctzll(other) : WORD_BITS;
 }
 
-/* Blocks from @slba that are as @written says, as far as one step sees. */
-static u64 step(const struct nvc_written *w, u64 slba, u64 nlb, bool written)
+/* Blocks from @slba that are as @value says, as far as one step sees. */
+static u64 step(const struct nvc_map *w, u64 slba, u64 nlb, bool value)
 {
 	u32 shift = slba % WORD_BITS;
 
 	if (!test(w->used, slba / CHUNK_BITS))
-		return written ? 0 : in_chunk(slba, nlb);
+		return value ? 0 : in_chunk(slba, nlb);
 	nlb = nvc_min(WORD_BITS - shift, nlb);
-	return nvc_min(alike(w->bits[slba / WORD_BITS] >> shift, written), nlb);
+	return nvc_min(alike(w->bits[slba / WORD_BITS] >> shift, value), nlb);
 }
 
-u64 nvc_written_run(const struct nvc_written *w, u64 slba, u64 nlb, bool *written)
+u64 nvc_map_run(const struct nvc_map *w, u64 slba, u64 nlb, bool *value)
 {
 	u64 run = 0;
 	u64 n;
 
-	*written = step(w, slba, 1, true);
+	*value = step(w, slba, 1, true);
 	do {
-		n = step(w, slba + run, nlb - run, *written);
+		n = step(w, slba + run, nlb - run, *value);
 		run += n;
 	} while (n && run < nlb);
 	return run;

@@ -1,0 +1,135 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* What a valid command does to the medium and the counters. */
+#include "internal.h"
+
+static u16 read_blocks(struct nvc *c, const struct nvc_cmd *cmd, const struct nvc_ns *ns)
+{
+	bool written;
+
+	c->counters.bytes_read += (u64)cmd->nlb << ns->block_shift;
+	if (nvc_map_run(&c->written, nvc_ns_bit(ns, cmd->slba), cmd->nlb, &written) < cmd->nlb)
+		return NVC_DATA_MIXED;
+	return written ? NVC_DATA_COPY : NVC_DATA_ZERO;
+}
+
+static void repair(struct nvc *c, const struct nvc_ns *ns, u64 slba, u64 nlb)
+{
+	if (ns->flags & NVC_NS_DAMAGED)
+		nvc_map_clear(&c->bad, nvc_ns_bit(ns, slba), nlb);
+}
+
+static u16 write_blocks(struct nvc *c, const struct nvc_cmd *cmd, const struct nvc_ns *ns)
+{
+	c->counters.writes++;
+	c->counters.blocks_written += cmd->nlb;
+	c->counters.bytes_written += (u64)cmd->nlb << ns->block_shift;
+	repair(c, ns, cmd->slba, cmd->nlb);
+	return nvc_map_set(&c->written, nvc_ns_bit(ns, cmd->slba), cmd->nlb) ?
+	       NVC_DATA_COPY : NVC_DATA_FRESH;
+}
+
+static void forget(struct nvc *c, const struct nvc_ns *ns, u64 slba, u64 nlb)
+{
+	repair(c, ns, slba, nlb);
+	nvc_map_clear(&c->written, nvc_ns_bit(ns, slba), nlb);
+}
+
+static u16 zero_blocks(struct nvc *c, const struct nvc_cmd *cmd, const struct nvc_ns *ns)
+{
+	c->counters.zeroes++;
+	c->counters.blocks_zeroed += cmd->nlb;
+	forget(c, ns, cmd->slba, cmd->nlb);
+	return NVC_DATA_NONE;
+}
+
+static u16 deallocate(struct nvc *c, const struct nvc_cmd *cmd, const struct nvc_ns *ns,
+		      const struct nvc_range *ranges)
+{
+	u32 i;
+
+	c->counters.dsms++;
+	if (!(cmd->flags & NVC_DEALLOCATE))
+		return NVC_DATA_NONE;
+	for (i = 0; i < cmd->nlb; i++) {
+		c->counters.blocks_deallocated += ranges[i].nlb;
+		forget(c, ns, ranges[i].slba, ranges[i].nlb);
+	}
+	return NVC_DATA_NONE;
+}
+
+static u16 damage(struct nvc *c, const struct nvc_cmd *cmd, struct nvc_ns *ns)
+{
+	c->counters.uncorrectables++;
+	ns->flags |= NVC_NS_DAMAGED;
+	nvc_map_set(&c->bad, nvc_ns_bit(ns, cmd->slba), cmd->nlb);
+	return NVC_DATA_NONE;
+}
+
+/* Blocks that read as zeros are copied by noting it. Sources and destination
+ * have nothing in common. Returns whether the others had data before.
+ */
+static bool copy_range(struct nvc *c, const struct nvc_ns *ns, u64 from, u64 to, u64 nlb)
+{
+	bool before = true;
+	bool written;
+	u64 run;
+
+	for (; nlb; nlb -= run, from += run, to += run) {
+		run = nvc_map_run(&c->written, nvc_ns_bit(ns, from), nlb, &written);
+		if (written)
+			before &= nvc_map_set(&c->written, nvc_ns_bit(ns, to), run);
+		else
+			nvc_map_clear(&c->written, nvc_ns_bit(ns, to), run);
+	}
+	return before;
+}
+
+static u16 copy_blocks(struct nvc *c, const struct nvc_cmd *cmd, const struct nvc_ns *ns,
+		       const struct nvc_range *ranges)
+{
+	u64 to = cmd->slba;
+	bool before = true;
+	u32 i;
+
+	c->counters.copies++;
+	for (i = 0; i < cmd->nlb; i++) {
+		before &= copy_range(c, ns, ranges[i].slba, to, ranges[i].nlb);
+		to += ranges[i].nlb;
+	}
+	c->counters.blocks_copied += to - cmd->slba;
+	repair(c, ns, cmd->slba, to - cmd->slba);
+	return before ? NVC_DATA_COPY : NVC_DATA_FRESH;
+}
+
+/* Returns enum nvc_data. */
+u16 nvc_carry_out(struct nvc *c, const struct nvc_cmd *cmd, const struct nvc_range *ranges)
+{
+	struct nvc_ns *ns = nvc_ns_of(c, cmd);
+
+	switch (cmd->opcode) {
+	case NVC_READ:
+		c->counters.reads++;
+		c->counters.blocks_read += cmd->nlb;
+		return read_blocks(c, cmd, ns);
+	case NVC_WRITE:
+		return write_blocks(c, cmd, ns);
+	case NVC_COMPARE:
+		c->counters.compares++;
+		return read_blocks(c, cmd, ns);
+	case NVC_VERIFY:
+		c->counters.verifies++;
+		c->counters.bytes_read += (u64)cmd->nlb << ns->block_shift;
+		return NVC_DATA_NONE;
+	case NVC_WRITE_ZEROES:
+		return zero_blocks(c, cmd, ns);
+	case NVC_WRITE_UNCOR:
+		return damage(c, cmd, ns);
+	case NVC_DSM:
+		return deallocate(c, cmd, ns, ranges);
+	case NVC_COPY:
+		return copy_blocks(c, cmd, ns, ranges);
+	default:
+		c->counters.flushes++;
+		return NVC_DATA_NONE;
+	}
+}
