@@ -22,7 +22,14 @@ static struct nvc_trace_input nvl_input(struct nvl_ctrl *ctrl, u16 kind, u64 now
  */
 int nvl_core_init(struct nvl_ctrl *ctrl, const struct nvc_config *config)
 {
-	struct nvc_trace_config record = { .config = *config };
+	struct nvc_trace_config record = {
+		.blocks = config->blocks,
+		.seed = config->seed,
+		.kind = config->kind,
+		.block_shift = config->block_shift,
+		.vwc = config->vwc,
+		.timing = config->timing,
+	};
 	int err;
 
 	ctrl->core = kvzalloc(nvc_size(config), GFP_KERNEL);

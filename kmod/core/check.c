@@ -2,22 +2,16 @@
 /* Whether a command can be carried out, and the status of one that cannot. */
 #include "internal.h"
 
-static bool known(u8 opcode)
+#define SET(opcode) (1ULL << (opcode))
+
+/* Commands for a stretch of blocks, and those for something else; all are below 64. */
+static const u64 of_blocks = SET(NVC_READ) | SET(NVC_WRITE) | SET(NVC_COMPARE) |
+	SET(NVC_VERIFY) | SET(NVC_WRITE_ZEROES) | SET(NVC_WRITE_UNCOR);
+static const u64 others = SET(NVC_FLUSH) | SET(NVC_DSM) | SET(NVC_COPY);
+
+static bool within(u64 set, u8 opcode)
 {
-	switch (opcode) {
-	case NVC_FLUSH:
-	case NVC_WRITE:
-	case NVC_READ:
-	case NVC_WRITE_UNCOR:
-	case NVC_COMPARE:
-	case NVC_WRITE_ZEROES:
-	case NVC_DSM:
-	case NVC_VERIFY:
-	case NVC_COPY:
-		return true;
-	default:
-		return false;
-	}
+	return opcode < 64 && set >> opcode & 1;
 }
 
 static u16 check_blocks(const struct nvc_ns *ns, u64 slba, u64 nlb)
@@ -41,34 +35,40 @@ static u16 check_ranges(const struct nvc_ns *ns, const struct nvc_range *ranges,
 
 static bool damaged(const struct nvc *c, const struct nvc_ns *ns, u64 slba, u64 nlb)
 {
-	bool bad;
-
-	return ns->flags & NVC_NS_DAMAGED &&
-	       (nvc_map_run(&c->bad, nvc_ns_bit(ns, slba), nlb, &bad) < nlb || bad);
+	return ns->flags & NVC_NS_DAMAGED && nvc_map_all(&c->bad, nvc_extent(ns, slba, nlb));
 }
 
 static bool unwritten(const struct nvc *c, const struct nvc_ns *ns, u64 slba, u64 nlb)
 {
-	bool written;
-
-	return nvc_map_run(&c->written, nvc_ns_bit(ns, slba), nlb, &written) < nlb || !written;
+	return nvc_map_all(&c->written, nvc_extent(ns, slba, nlb)) != 1;
 }
 
-/* Of blocks that are inside; called only where there may be something wrong. */
-static u16 check_media(const struct nvc *c, const struct nvc_ns *ns, u64 slba, u64 nlb)
+bool nvc_changes(const struct nvc_cmd *cmd)
 {
-	if (damaged(c, ns, slba, nlb))
+	switch (cmd->opcode) {
+	case NVC_WRITE:
+	case NVC_WRITE_UNCOR:
+	case NVC_WRITE_ZEROES:
+	case NVC_COPY:
+		return true;
+	case NVC_DSM:
+		return cmd->flags & NVC_DEALLOCATE;
+	default:
+		return false;
+	}
+}
+
+/* Of blocks that are inside, and are to be read. */
+static noinline u16 check_media(const struct nvc *c, const struct nvc_ns *ns,
+				const struct nvc_cmd *cmd)
+{
+	if (nvc_changes(cmd))
+		return NVC_SC_SUCCESS;
+	if (damaged(c, ns, cmd->slba, cmd->nlb))
 		return NVC_SC_READ_ERROR;
-	if (ns->flags & NVC_NS_DULBE && unwritten(c, ns, slba, nlb))
+	if (ns->flags & NVC_NS_DULBE && unwritten(c, ns, cmd->slba, cmd->nlb))
 		return NVC_SC_DEALLOCATED;
 	return NVC_SC_SUCCESS;
-}
-
-static u16 check_read(const struct nvc *c, const struct nvc_ns *ns, u64 slba, u64 nlb)
-{
-	u16 status = check_blocks(ns, slba, nlb);
-
-	return status || !ns->flags ? status : check_media(c, ns, slba, nlb);
 }
 
 static u16 check_source(const struct nvc *c, const struct nvc_ns *ns,
@@ -104,52 +104,45 @@ static u16 check_copy(const struct nvc *c, const struct nvc_ns *ns,
 	return status;
 }
 
-static u16 check_arguments(const struct nvc *c, const struct nvc_ns *ns,
-			   const struct nvc_cmd *cmd, const struct nvc_range *ranges)
+static u16 check_stretch(const struct nvc *c, const struct nvc_ns *ns, const struct nvc_cmd *cmd)
 {
-	if (cmd->opcode == NVC_FLUSH)
-		return NVC_SC_SUCCESS;
-	if (cmd->opcode == NVC_DSM)
-		return check_ranges(ns, ranges, cmd->nlb);
-	if (cmd->opcode == NVC_COPY)
-		return check_copy(c, ns, cmd, ranges);
+	u16 status;
+
 	if (!cmd->nlb || cmd->nlb > NVC_MAX_BLOCKS)
 		return NVC_SC_INVALID_FIELD;
-	if (cmd->opcode == NVC_READ || cmd->opcode == NVC_COMPARE || cmd->opcode == NVC_VERIFY)
-		return check_read(c, ns, cmd->slba, cmd->nlb);
-	return check_blocks(ns, cmd->slba, cmd->nlb);
+	status = check_blocks(ns, cmd->slba, cmd->nlb);
+	return status || !ns->flags ? status : check_media(c, ns, cmd);
 }
 
-bool nvc_changes(const struct nvc_cmd *cmd)
+static noinline u16 check_other(const struct nvc *c, const struct nvc_ns *ns,
+				const struct nvc_cmd *cmd, const struct nvc_range *ranges)
 {
-	switch (cmd->opcode) {
-	case NVC_WRITE:
-	case NVC_WRITE_UNCOR:
-	case NVC_WRITE_ZEROES:
-	case NVC_COPY:
-		return true;
-	case NVC_DSM:
-		return cmd->flags & NVC_DEALLOCATE;
-	default:
-		return false;
-	}
+	if (cmd->opcode == NVC_DSM)
+		return check_ranges(ns, ranges, cmd->nlb);
+	return cmd->opcode == NVC_COPY ? check_copy(c, ns, cmd, ranges) : NVC_SC_SUCCESS;
 }
 
-u16 nvc_check_cmd(const struct nvc *c, const struct nvc_cmd *cmd,
-		  const struct nvc_range *ranges)
+/* An NSID that could be a namespace's, and is not, is inactive. */
+static u16 check_nobody(const struct nvc_cmd *cmd)
 {
-	const struct nvc_ns *ns;
-
-	if (!known(cmd->opcode))
-		return NVC_SC_INVALID_OPCODE;
 	if (cmd->opcode == NVC_FLUSH && cmd->nsid == NVC_ALL_NS)
 		return NVC_SC_SUCCESS;
-	if (!cmd->nsid || cmd->nsid > NVC_MAX_NS)
-		return NVC_SC_INVALID_NS;
-	ns = &c->ns[cmd->nsid - 1];
+	return cmd->nsid && cmd->nsid <= NVC_MAX_NS ? NVC_SC_INVALID_FIELD : NVC_SC_INVALID_NS;
+}
+
+/* @ns is NULL if there is no such namespace, or all are meant. */
+u16 nvc_check_cmd(const struct nvc *c, const struct nvc_cmd *cmd, const struct nvc_ns *ns,
+		  const struct nvc_range *ranges)
+{
+	if (!within(of_blocks | others, cmd->opcode))
+		return NVC_SC_INVALID_OPCODE;
+	if (!ns)
+		return check_nobody(cmd);
 	if (cmd->ctrl >= 32 || !(ns->attached >> cmd->ctrl & 1))
 		return NVC_SC_INVALID_FIELD;
 	if (ns->flags & NVC_NS_PROTECTED && nvc_changes(cmd))
 		return NVC_SC_WRITE_PROTECTED;
-	return check_arguments(c, ns, cmd, ranges);
+	if (within(of_blocks, cmd->opcode))
+		return check_stretch(c, ns, cmd);
+	return check_other(c, ns, cmd, ranges);
 }

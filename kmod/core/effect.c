@@ -4,18 +4,18 @@
 
 static u16 read_blocks(struct nvc *c, const struct nvc_cmd *cmd, const struct nvc_ns *ns)
 {
-	bool written;
+	int all = nvc_map_all(&c->written, nvc_extent(ns, cmd->slba, cmd->nlb));
 
 	c->counters.bytes_read += (u64)cmd->nlb << ns->block_shift;
-	if (nvc_map_run(&c->written, nvc_ns_bit(ns, cmd->slba), cmd->nlb, &written) < cmd->nlb)
+	if (all < 0)
 		return NVC_DATA_MIXED;
-	return written ? NVC_DATA_COPY : NVC_DATA_ZERO;
+	return all ? NVC_DATA_COPY : NVC_DATA_ZERO;
 }
 
 static void repair(struct nvc *c, const struct nvc_ns *ns, u64 slba, u64 nlb)
 {
 	if (ns->flags & NVC_NS_DAMAGED)
-		nvc_map_clear(&c->bad, nvc_ns_bit(ns, slba), nlb);
+		nvc_map_clear(&c->bad, nvc_extent(ns, slba, nlb));
 }
 
 static u16 write_blocks(struct nvc *c, const struct nvc_cmd *cmd, const struct nvc_ns *ns)
@@ -24,14 +24,14 @@ static u16 write_blocks(struct nvc *c, const struct nvc_cmd *cmd, const struct n
 	c->counters.blocks_written += cmd->nlb;
 	c->counters.bytes_written += (u64)cmd->nlb << ns->block_shift;
 	repair(c, ns, cmd->slba, cmd->nlb);
-	return nvc_map_set(&c->written, nvc_ns_bit(ns, cmd->slba), cmd->nlb) ?
+	return nvc_map_set(&c->written, nvc_extent(ns, cmd->slba, cmd->nlb)) ?
 	       NVC_DATA_COPY : NVC_DATA_FRESH;
 }
 
 static void forget(struct nvc *c, const struct nvc_ns *ns, u64 slba, u64 nlb)
 {
 	repair(c, ns, slba, nlb);
-	nvc_map_clear(&c->written, nvc_ns_bit(ns, slba), nlb);
+	nvc_map_clear(&c->written, nvc_extent(ns, slba, nlb));
 }
 
 static u16 zero_blocks(struct nvc *c, const struct nvc_cmd *cmd, const struct nvc_ns *ns)
@@ -61,25 +61,28 @@ static u16 damage(struct nvc *c, const struct nvc_cmd *cmd, struct nvc_ns *ns)
 {
 	c->counters.uncorrectables++;
 	ns->flags |= NVC_NS_DAMAGED;
-	nvc_map_set(&c->bad, nvc_ns_bit(ns, cmd->slba), cmd->nlb);
+	nvc_map_set(&c->bad, nvc_extent(ns, cmd->slba, cmd->nlb));
 	return NVC_DATA_NONE;
 }
 
-/* Blocks that read as zeros are copied by noting it. Sources and destination
+/*
+ * Blocks that read as zeros are copied by noting it. Sources and destination
  * have nothing in common. Returns whether the others had data before.
  */
-static bool copy_range(struct nvc *c, const struct nvc_ns *ns, u64 from, u64 to, u64 nlb)
+static bool copy_extent(struct nvc *c, struct nvc_extent from, struct nvc_extent to)
 {
 	bool before = true;
 	bool written;
-	u64 run;
 
-	for (; nlb; nlb -= run, from += run, to += run) {
-		run = nvc_map_run(&c->written, nvc_ns_bit(ns, from), nlb, &written);
+	while (from.count) {
+		to.count = nvc_map_run(&c->written, from, &written);
 		if (written)
-			before &= nvc_map_set(&c->written, nvc_ns_bit(ns, to), run);
+			before &= nvc_map_set(&c->written, to);
 		else
-			nvc_map_clear(&c->written, nvc_ns_bit(ns, to), run);
+			nvc_map_clear(&c->written, to);
+		from.first += to.count;
+		from.count -= to.count;
+		to.first += to.count;
 	}
 	return before;
 }
@@ -93,7 +96,8 @@ static u16 copy_blocks(struct nvc *c, const struct nvc_cmd *cmd, const struct nv
 
 	c->counters.copies++;
 	for (i = 0; i < cmd->nlb; i++) {
-		before &= copy_range(c, ns, ranges[i].slba, to, ranges[i].nlb);
+		before &= copy_extent(c, nvc_extent(ns, ranges[i].slba, ranges[i].nlb),
+				      nvc_extent(ns, to, 0));
 		to += ranges[i].nlb;
 	}
 	c->counters.blocks_copied += to - cmd->slba;
@@ -101,16 +105,10 @@ static u16 copy_blocks(struct nvc *c, const struct nvc_cmd *cmd, const struct nv
 	return before ? NVC_DATA_COPY : NVC_DATA_FRESH;
 }
 
-/* Returns enum nvc_data. */
-u16 nvc_carry_out(struct nvc *c, const struct nvc_cmd *cmd, const struct nvc_range *ranges)
+static noinline u16 carry_out_other(struct nvc *c, const struct nvc_cmd *cmd,
+				    struct nvc_ns *ns, const struct nvc_range *ranges)
 {
-	struct nvc_ns *ns = nvc_ns_of(c, cmd);
-
 	switch (cmd->opcode) {
-	case NVC_READ:
-		c->counters.reads++;
-		c->counters.blocks_read += cmd->nlb;
-		return read_blocks(c, cmd, ns);
 	case NVC_WRITE:
 		return write_blocks(c, cmd, ns);
 	case NVC_COMPARE:
@@ -132,4 +130,15 @@ u16 nvc_carry_out(struct nvc *c, const struct nvc_cmd *cmd, const struct nvc_ran
 		c->counters.flushes++;
 		return NVC_DATA_NONE;
 	}
+}
+
+/* Reads are the most, and are spared what the others need. Returns enum nvc_data. */
+u16 nvc_carry_out(struct nvc *c, const struct nvc_cmd *cmd, struct nvc_ns *ns,
+		  const struct nvc_range *ranges)
+{
+	if (cmd->opcode != NVC_READ)
+		return carry_out_other(c, cmd, ns, ranges);
+	c->counters.reads++;
+	c->counters.blocks_read += cmd->nlb;
+	return read_blocks(c, cmd, ns);
 }

@@ -1,32 +1,24 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* A bit for each block, cheap to make and to clear as a whole. */
+/* A bit for each sector, cheap to make and to clear as a whole. */
 #include "internal.h"
-
-#define WORD_BITS 64
-#define CHUNK_BITS 4096
 
 static size_t words(u64 bits)
 {
-	return (bits + WORD_BITS - 1) / WORD_BITS;
+	return (bits + NVC_WORD_BITS - 1) / NVC_WORD_BITS;
 }
 
-static u64 chunks(u64 blocks)
+static u64 chunks(u64 sectors)
 {
-	return (blocks + CHUNK_BITS - 1) / CHUNK_BITS;
-}
-
-static bool test(const u64 *bits, u64 bit)
-{
-	return bits[bit / WORD_BITS] >> (bit % WORD_BITS) & 1;
+	return (sectors + NVC_CHUNK_BITS - 1) / NVC_CHUNK_BITS;
 }
 
 static void clear_bits(u64 *bits, u64 first, u64 count)
 {
 	while (count) {
-		u32 shift = first % WORD_BITS;
-		u32 n = nvc_min(WORD_BITS - shift, count);
+		u32 shift = first % NVC_WORD_BITS;
+		u32 n = nvc_min(NVC_WORD_BITS - shift, count);
 
-		bits[first / WORD_BITS] &= ~(~0ULL >> (WORD_BITS - n) << shift);
+		bits[first / NVC_WORD_BITS] &= ~(~0ULL >> (NVC_WORD_BITS - n) << shift);
 		first += n;
 		count -= n;
 	}
@@ -38,78 +30,81 @@ static bool set_bits(u64 *bits, u64 first, u64 count)
 	bool before = true;
 
 	while (count) {
-		u32 shift = first % WORD_BITS;
-		u32 n = nvc_min(WORD_BITS - shift, count);
-		u64 mask = ~0ULL >> (WORD_BITS - n) << shift;
-		u64 *word = &bits[first / WORD_BITS];
+		u32 shift = first % NVC_WORD_BITS;
+		u32 n = nvc_min(NVC_WORD_BITS - shift, count);
+		u64 mask = ~0ULL >> (NVC_WORD_BITS - n) << shift;
 
-		before &= !(mask & ~*word);
-		*word |= mask;
+		before &= (bits[first / NVC_WORD_BITS] & mask) == mask;
+		bits[first / NVC_WORD_BITS] |= mask;
 		first += n;
 		count -= n;
 	}
 	return before;
 }
 
-/* Blocks from @slba to the end of its chunk, at most @nlb. */
-static u64 in_chunk(u64 slba, u64 nlb)
+/* Sectors from @first to the end of its chunk, at most @count. */
+static u64 in_chunk(u64 first, u64 count)
 {
-	return nvc_min(CHUNK_BITS - slba % CHUNK_BITS, nlb);
+	return nvc_min(NVC_CHUNK_BITS - first % NVC_CHUNK_BITS, count);
 }
 
-size_t nvc_map_size(u64 blocks)
+size_t nvc_map_size(u64 sectors)
 {
-	return (words(chunks(blocks)) + chunks(blocks) * (CHUNK_BITS / WORD_BITS)) * sizeof(u64);
+	u64 bits = chunks(sectors) * (NVC_CHUNK_BITS / NVC_WORD_BITS);
+
+	return (words(chunks(sectors)) + bits) * sizeof(u64);
 }
 
-void nvc_map_init(struct nvc_map *w, void *memory, u64 blocks)
+void nvc_map_attach(struct nvc_map *w, void *memory, u64 sectors)
 {
-	size_t n = words(chunks(blocks));
-
 	w->used = memory;
-	w->bits = w->used + n;
-	memset(w->used, 0, n * sizeof(u64));
+	w->bits = w->used + words(chunks(sectors));
+}
+
+void nvc_map_reset(struct nvc_map *w, u64 sectors)
+{
+	memset(w->used, 0, words(chunks(sectors)) * sizeof(u64));
 }
 
 static void use_chunk(struct nvc_map *w, u64 chunk)
 {
-	if (test(w->used, chunk))
+	if (nvc_bit(w->used, chunk))
 		return;
-	memset(w->bits + chunk * (CHUNK_BITS / WORD_BITS), 0, CHUNK_BITS / 8);
+	memset(w->bits + chunk * (NVC_CHUNK_BITS / NVC_WORD_BITS), 0, NVC_CHUNK_BITS / 8);
 	set_bits(w->used, chunk, 1);
 }
 
 /* Returns whether all were set before. */
-bool nvc_map_set(struct nvc_map *w, u64 slba, u64 nlb)
+bool nvc_map_set(struct nvc_map *w, struct nvc_extent at)
 {
 	bool before = true;
 
-	while (nlb) {
-		u64 n = in_chunk(slba, nlb);
+	while (at.count) {
+		u64 n = in_chunk(at.first, at.count);
 
-		use_chunk(w, slba / CHUNK_BITS);
-		before &= set_bits(w->bits, slba, n);
-		slba += n;
-		nlb -= n;
+		use_chunk(w, at.first / NVC_CHUNK_BITS);
+		before &= set_bits(w->bits, at.first, n);
+		at.first += n;
+		at.count -= n;
 	}
 	return before;
 }
 
-static void clear_part(struct nvc_map *w, u64 slba, u64 nlb)
+static void clear_part(struct nvc_map *w, u64 first, u64 count)
 {
-	if (nlb && test(w->used, slba / CHUNK_BITS))
-		clear_bits(w->bits, slba, nlb);
+	if (count && nvc_bit(w->used, first / NVC_CHUNK_BITS))
+		clear_bits(w->bits, first, count);
 }
 
-void nvc_map_clear(struct nvc_map *w, u64 slba, u64 nlb)
+void nvc_map_clear(struct nvc_map *w, struct nvc_extent at)
 {
-	u64 head = slba % CHUNK_BITS ? in_chunk(slba, nlb) : 0;
-	u64 whole = (nlb - head) / CHUNK_BITS;
-	u64 tail = (nlb - head) % CHUNK_BITS;
+	u64 head = at.first % NVC_CHUNK_BITS ? in_chunk(at.first, at.count) : 0;
+	u64 whole = (at.count - head) / NVC_CHUNK_BITS;
+	u64 tail = (at.count - head) % NVC_CHUNK_BITS;
 
-	clear_part(w, slba, head);
-	clear_bits(w->used, (slba + head) / CHUNK_BITS, whole);
-	clear_part(w, slba + nlb - tail, tail);
+	clear_part(w, at.first, head);
+	clear_bits(w->used, (at.first + head) / NVC_CHUNK_BITS, whole);
+	clear_part(w, at.first + at.count - tail, tail);
 }
 
 /* How many of @word's lowest bits equal @value. */
@@ -117,29 +112,38 @@ static u32 alike(u64 word, bool value)
 {
 	u64 other = value ? ~word : word;
 
-	return other ? __builtin_ctzll(other) : WORD_BITS;
+	return other ? __builtin_ctzll(other) : NVC_WORD_BITS;
 }
 
-/* Blocks from @slba that are as @value says, as far as one step sees. */
-static u64 step(const struct nvc_map *w, u64 slba, u64 nlb, bool value)
+/* Sectors from @first that are as @value says, as far as one step sees. */
+static u64 step(const struct nvc_map *w, u64 first, u64 count, bool value)
 {
-	u32 shift = slba % WORD_BITS;
+	u32 shift = first % NVC_WORD_BITS;
 
-	if (!test(w->used, slba / CHUNK_BITS))
-		return value ? 0 : in_chunk(slba, nlb);
-	nlb = nvc_min(WORD_BITS - shift, nlb);
-	return nvc_min(alike(w->bits[slba / WORD_BITS] >> shift, value), nlb);
+	if (!nvc_bit(w->used, first / NVC_CHUNK_BITS))
+		return value ? 0 : in_chunk(first, count);
+	count = nvc_min(NVC_WORD_BITS - shift, count);
+	return nvc_min(alike(w->bits[first / NVC_WORD_BITS] >> shift, value), count);
 }
 
-u64 nvc_map_run(const struct nvc_map *w, u64 slba, u64 nlb, bool *value)
+/* How many sectors from the first on are as it is, and how that is. */
+u64 nvc_map_run(const struct nvc_map *w, struct nvc_extent at, bool *value)
 {
 	u64 run = 0;
 	u64 n;
 
-	*value = step(w, slba, 1, true);
+	*value = step(w, at.first, 1, true);
 	do {
-		n = step(w, slba + run, nlb - run, *value);
+		n = step(w, at.first + run, at.count - run, *value);
 		run += n;
-	} while (n && run < nlb);
+	} while (n && run < at.count);
 	return run;
+}
+
+/* As nvc_map_all(), of sectors in several words. */
+int nvc_map_all_far(const struct nvc_map *w, struct nvc_extent at)
+{
+	bool value;
+
+	return nvc_map_run(w, at, &value) < at.count ? -1 : value;
 }

@@ -75,11 +75,16 @@ static bool format_known(u32 block_shift)
 /* Its blocks read as zeros, and can be read. */
 static void wipe(struct nvc *c, struct nvc_ns *ns)
 {
-	u64 bits = nvc_min(whole_units(ns->bytes), c->capacity - ns->start) >> NVC_MIN_BLOCK_SHIFT;
+	u64 bytes = nvc_min(whole_units(ns->bytes), c->capacity - ns->start);
+	struct nvc_extent all = {
+		ns->start >> NVC_MIN_BLOCK_SHIFT, bytes >> NVC_MIN_BLOCK_SHIFT
+	};
 
-	nvc_map_clear(&c->written, nvc_ns_bit(ns, 0), bits);
-	nvc_map_clear(&c->bad, nvc_ns_bit(ns, 0), bits);
+	nvc_map_clear(&c->written, all);
+	nvc_map_clear(&c->bad, all);
 	ns->flags &= ~NVC_NS_DAMAGED;
+	if (c->media->forget)
+		c->media->forget(c, all);
 }
 
 static int create(struct nvc *c, struct nvc_ns *ns, const struct nvc_ns_change *change)
@@ -99,7 +104,6 @@ static int create(struct nvc *c, struct nvc_ns *ns, const struct nvc_ns_change *
 	ns->bytes = change->blocks << change->block_shift;
 	ns->block_shift = change->block_shift;
 	ns->attached = change->value;
-	wipe(c, ns);
 	return 0;
 }
 
@@ -117,6 +121,7 @@ static int alter(struct nvc *c, struct nvc_ns *ns, const struct nvc_ns_change *c
 {
 	switch (change->op) {
 	case NVC_NS_DELETE:
+		wipe(c, ns);
 		memset(ns, 0, sizeof(*ns));
 		return 0;
 	case NVC_NS_FORMAT:

@@ -4,6 +4,8 @@
 
 static const struct nvc_media *const kinds[NVC_KINDS] = {
 	[NVC_NVM] = &nvc_nvm,
+	[NVC_SSD] = &nvc_ssd,
+	[NVC_HDD] = &nvc_hdd,
 };
 
 static int check_timing(const struct nvc_timing *t)
@@ -15,15 +17,29 @@ static int check_timing(const struct nvc_timing *t)
 	return 0;
 }
 
+static int check_model(const struct nvc_config *config)
+{
+	int err = 0;
+
+	if (config->kind != NVC_NVM)
+		err = nvc_model_check(&config->model);
+	if (!err && config->kind == NVC_SSD)
+		err = nvc_ssd_check(config);
+	return err;
+}
+
 int nvc_check(const struct nvc_config *config)
 {
+	int err;
+
 	if (config->kind >= NVC_KINDS || !config->blocks || config->vwc > 1)
 		return -EINVAL;
 	if (config->block_shift != 9 && config->block_shift != 12)
 		return -EINVAL;
 	if (config->blocks > 1ULL << (NVC_MAX_BYTES_SHIFT - config->block_shift))
 		return -ERANGE;
-	return check_timing(&config->timing);
+	err = check_timing(&config->timing);
+	return err ? err : check_model(config);
 }
 
 static u64 sectors(const struct nvc_config *config)
@@ -39,9 +55,23 @@ size_t nvc_size(const struct nvc_config *config)
 	       2 * nvc_map_size(sectors(config));
 }
 
-int nvc_init(struct nvc *c, const struct nvc_config *config)
+/* Sets every pointer into the device's own memory. */
+void nvc_attach(struct nvc *c)
 {
 	u8 *memory = (u8 *)(c + 1);
+
+	c->media = kinds[c->config.kind];
+	c->state = memory;
+	memory += c->media->size(&c->config);
+	nvc_map_attach(&c->written, memory, sectors(&c->config));
+	memory += nvc_map_size(sectors(&c->config));
+	nvc_map_attach(&c->bad, memory, sectors(&c->config));
+	if (c->media->attach)
+		c->media->attach(c);
+}
+
+int nvc_init(struct nvc *c, const struct nvc_config *config)
+{
 	int err = nvc_check(config);
 
 	if (err)
@@ -49,19 +79,19 @@ int nvc_init(struct nvc *c, const struct nvc_config *config)
 	memset(c, 0, sizeof(*c));
 	c->config = *config;
 	c->media = kinds[config->kind];
-	c->state = memory;
-	memory += c->media->size(config);
-	nvc_map_init(&c->written, memory, sectors(config));
-	nvc_map_init(&c->bad, memory + nvc_map_size(sectors(config)), sectors(config));
 	c->capacity = config->blocks << config->block_shift;
 	c->cache = config->vwc;
+	c->state = c + 1;
+	c->media->init(c);
+	nvc_attach(c);
+	nvc_map_reset(&c->written, sectors(config));
+	nvc_map_reset(&c->bad, sectors(config));
 	nvc_ns_init(c);
-	c->media->reset(c);
 	return 0;
 }
 
 /* An input arrives: it gets the next number, and time does not run backwards. */
-static void arrive(struct nvc *c, u64 now)
+void nvc_arrive(struct nvc *c, u64 now)
 {
 	c->now = nvc_max(c->now, now);
 	c->seq++;
@@ -94,11 +124,13 @@ static void fail(struct nvc *c, u16 status)
 void nvc_submit(struct nvc *c, const struct nvc_cmd *cmd,
 		const struct nvc_range *ranges, struct nvc_decision *decision)
 {
-	arrive(c, cmd->now);
-	memset(decision, 0, sizeof(*decision));
-	decision->seq = c->seq;
-	decision->target = c->now;
-	decision->status = nvc_check_cmd(c, cmd, ranges);
+	struct nvc_ns *ns = nvc_ns_of(c, cmd);
+
+	nvc_arrive(c, cmd->now);
+	*decision = (struct nvc_decision){ .seq = c->seq, .target = c->now };
+	decision->status = nvc_check_cmd(c, cmd, ns, ranges);
+	if (c->read_only && !decision->status && nvc_changes(cmd))
+		decision->status = NVC_SC_READ_ONLY;
 	if (c->rules.set && !decision->status)
 		nvc_rules_apply(c, cmd, ranges, decision);
 	if (decision->status) {
@@ -108,26 +140,29 @@ void nvc_submit(struct nvc *c, const struct nvc_cmd *cmd,
 	if (decision->fault & NVC_LOSES)
 		return;
 	/* so far this was what rules add */
-	decision->target += c->media->target(c, cmd, nvc_ns_of(c, cmd), ranges) - c->now;
+	decision->target += c->media->target(c, cmd, ns, ranges) - c->now;
 	keep_busy(c, decision->target);
-	decision->data = nvc_carry_out(c, cmd, ranges);
+	decision->data = nvc_carry_out(c, cmd, ns, ranges);
 }
 
 u32 nvc_run(const struct nvc *c, u32 nsid, u64 slba, u32 nlb, bool *written)
 {
-	return nvc_map_run(&c->written, nvc_ns_bit(&c->ns[nsid - 1], slba), nlb, written);
+	const struct nvc_ns *ns = &c->ns[nsid - 1];
+	u64 run = nvc_map_run(&c->written, nvc_extent(ns, slba, nlb), written);
+
+	return run >> (ns->block_shift - NVC_MIN_BLOCK_SHIFT);
 }
 
 u32 nvc_readable(const struct nvc *c, u32 nsid, u64 slba, u32 nlb)
 {
 	const struct nvc_ns *ns = &c->ns[nsid - 1];
 	bool bad;
-	u32 run;
+	u64 run;
 
 	if (!(ns->flags & NVC_NS_DAMAGED))
 		return nlb;
-	run = nvc_map_run(&c->bad, nvc_ns_bit(ns, slba), nlb, &bad);
-	return bad ? 0 : run;
+	run = nvc_map_run(&c->bad, nvc_extent(ns, slba, nlb), &bad);
+	return bad ? 0 : run >> (ns->block_shift - NVC_MIN_BLOCK_SHIFT);
 }
 
 int nvc_ns_change(struct nvc *c, u64 now, const struct nvc_ns_change *change)
@@ -135,13 +170,15 @@ int nvc_ns_change(struct nvc *c, u64 now, const struct nvc_ns_change *change)
 	int err = nvc_ns_alter(c, change);
 
 	if (!err)
-		arrive(c, now);
+		nvc_arrive(c, now);
 	return err;
 }
 
 void nvc_set_cache(struct nvc *c, u64 now, bool on)
 {
-	arrive(c, now);
+	nvc_arrive(c, now);
+	if (c->cache && !on && c->media->settle)
+		c->media->settle(c);
 	c->cache = on && c->config.vwc;
 }
 
@@ -151,14 +188,14 @@ int nvc_set_timing(struct nvc *c, u64 now, const struct nvc_timing *timing)
 
 	if (err)
 		return err;
-	arrive(c, now);
+	nvc_arrive(c, now);
 	c->config.timing = *timing;
 	return 0;
 }
 
 void nvc_reset(struct nvc *c, u64 now)
 {
-	arrive(c, now);
+	nvc_arrive(c, now);
 	stop_busy(c);
 	c->media->reset(c);
 }
@@ -168,7 +205,7 @@ int nvc_set_rule(struct nvc *c, u64 now, u32 slot, const struct nvc_rule *rule)
 	int err = nvc_rules_set(c, slot, rule);
 
 	if (!err)
-		arrive(c, now);
+		nvc_arrive(c, now);
 	return err;
 }
 

@@ -12,7 +12,7 @@
 #ifndef NVC_H
 #define NVC_H
 
-#include "nvc_types.h"
+#include "nvc_model.h"
 
 /* The NSID that means all namespaces. Flush takes it: VWC bits 2:1 are 11b. */
 #define NVC_ALL_NS 0xffffffff
@@ -22,10 +22,14 @@ struct nvc;
 /**
  * enum nvc_kind - what the device is
  * @NVC_NVM: no NAND underneath: a fixed delay and a time per unit
+ * @NVC_SSD: a conventional SSD: flash and its translation
+ * @NVC_HDD: a spinning disk
  * @NVC_KINDS: how many there are
  */
 enum nvc_kind {
 	NVC_NVM = 0,
+	NVC_SSD,
+	NVC_HDD,
 	NVC_KINDS,
 };
 
@@ -90,7 +94,8 @@ struct nvc_timing {
  * @vwc: 1 if the controller reports a volatile write cache, else 0. It says
  *	what Flush costs: a write is done when the medium has it, so with a
  *	cache Flush waits for the writes under way, and without one for nothing
- * @timing: the first timing
+ * @timing: the first timing, of kind nvm
+ * @model: of the other kinds
  */
 struct nvc_config {
 	u64 blocks;
@@ -99,6 +104,7 @@ struct nvc_config {
 	u32 block_shift;
 	u32 vwc;
 	struct nvc_timing timing;
+	struct nvc_model model;
 };
 
 /** enum nvc_opcode - NVM command set, I/O commands */
@@ -257,7 +263,9 @@ struct nvc_range {
  * @status: enum nvc_status
  * @data: enum nvc_data
  * @fault: what rules do to it, bits of enum nvc_fault
+ * @unused: 0
  * @corrupt: of NVC_CORRUPT, the byte of its data to invert
+ * @unused2: 0
  */
 struct nvc_decision {
 	u64 seq;
@@ -265,7 +273,9 @@ struct nvc_decision {
 	u16 status;
 	u16 data;
 	u16 fault;
+	u16 unused;
 	u32 corrupt;
+	u32 unused2;
 };
 
 /**

@@ -140,13 +140,23 @@ struct nvc_trace_input {
 };
 
 /**
- * struct nvc_trace_config - NVC_TRACE_CONFIG
+ * struct nvc_trace_config - NVC_TRACE_CONFIG: struct nvc_config, but for its model
  * @input: seq, kind, now
- * @config: the configuration
+ * @blocks: as there
+ * @seed: as there
+ * @kind: as there
+ * @block_shift: as there
+ * @vwc: as there
+ * @timing: as there
  */
 struct nvc_trace_config {
 	struct nvc_trace_input input;
-	struct nvc_config config;
+	u64 blocks;
+	u64 seed;
+	u32 kind;
+	u32 block_shift;
+	u32 vwc;
+	struct nvc_timing timing;
 };
 
 /**

@@ -128,6 +128,7 @@ static u64 nvm_target(struct nvc *c, const struct nvc_cmd *cmd,
 
 const struct nvc_media nvc_nvm = {
 	.size = nvm_size,
+	.init = nvm_reset,
 	.reset = nvm_reset,
 	.target = nvm_target,
 };

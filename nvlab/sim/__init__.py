@@ -1,12 +1,14 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """The virtual device in user space: the same C core as in the kernel module, on numpy arrays."""
 
-from nvlab.sim.device import Config, Device, Namespace, NamespaceChange, Rule, Timing, commands
+from nvlab.sim.device import UNMAPPED, Config, Device, Namespace, NamespaceChange, Rule, Timing, commands
+from nvlab.sim.model import PARAMETERS, Profile, load_profile, model, profiles
 from nvlab.sim.structs import (
     ALL_NAMESPACES,
     ANY_OPCODE,
     COMMAND,
     DECISION,
+    LOST,
     MAX_BLOCKS,
     MAX_NAMESPACES,
     MAX_RANGES,
@@ -28,13 +30,16 @@ __all__ = [
     "ANY_OPCODE",
     "COMMAND",
     "DECISION",
+    "LOST",
     "MAX_BLOCKS",
     "MAX_NAMESPACES",
     "MAX_RANGES",
     "MAX_RULES",
     "MAX_SOURCES",
     "MILLION",
+    "PARAMETERS",
     "RANGE",
+    "UNMAPPED",
     "Config",
     "Data",
     "Device",
@@ -45,8 +50,12 @@ __all__ = [
     "NamespaceChange",
     "NamespaceSwitch",
     "Opcode",
+    "Profile",
     "Rule",
     "Status",
     "Timing",
     "commands",
+    "load_profile",
+    "model",
+    "profiles",
 ]

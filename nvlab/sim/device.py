@@ -5,13 +5,25 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from nvlab.sim._core import ffi, lib
-from nvlab.sim.structs import ANY_OPCODE, COMMAND, DECISION, MILLION, RANGE, Fault, Kind
+from nvlab.sim.model import Profile, model
+from nvlab.sim.structs import ANY_OPCODE, COMMAND, DECISION, LOST, MILLION, RANGE, Fault, Kind
+
+UNMAPPED = 0xFFFFFFFF
+PROBLEMS = {
+    errno.ERANGE: "a field is beyond its limit",
+    errno.EBUSY: "only live parameters may change",
+}
+SNAPSHOT_REFUSALS = {
+    errno.EINVAL: "it is none, or of another build",
+    errno.EMEDIUMTYPE: "it is of another device",
+    errno.EBADMSG: "it is damaged",
+}
 
 
 @dataclass(frozen=True)
@@ -33,7 +45,8 @@ class Timing:
 class Config:
     """What is fixed when a device is made: capacity in logical blocks of ``2**block_shift`` bytes (9 or 12).
 
-    All of it is namespace 1, until that is deleted.
+    All of it is namespace 1, until that is deleted. ``timing`` is of kind NVM; ``model`` of the others, see
+    :func:`nvlab.sim.model.model`.
     """
 
     blocks: int
@@ -42,6 +55,20 @@ class Config:
     block_shift: int = 9
     vwc: bool = False
     timing: Timing = field(default_factory=Timing)
+    model: dict[str, int] = field(default_factory=model)
+
+    @classmethod
+    def of(cls, profile: Profile, size: int, *, seed: int = 0, block_shift: int = 9, **changes: int) -> Config:
+        """A drive of ``size`` bytes as the profile describes it; ``changes`` are to its model."""
+        return cls(
+            size >> block_shift,
+            seed,
+            profile.kind,
+            block_shift,
+            profile.vwc,
+            Timing(**profile.timing),
+            profile.model | model(**profile.model | changes),
+        )
 
 
 @dataclass(frozen=True)
@@ -120,6 +147,30 @@ class Device:
         self._core = ffi.cast("struct nvc *", self._memory)
         lib.nvc_init(self._core, native)
 
+    @classmethod
+    def load(cls, snapshot: bytes, config: Config) -> Device:
+        """The device that :meth:`save` wrote. Raises ValueError if it is damaged or not of ``config``."""
+        device = cls(config)
+        header = ffi.new("struct nvc_snapshot *")
+        size = ffi.sizeof("struct nvc_snapshot")
+        memory = ffi.buffer(device._memory)
+        if len(snapshot) != size + len(memory):
+            raise ValueError("the snapshot is of another device, or cut short")
+        ffi.buffer(header)[:] = snapshot[:size]
+        memory[:] = snapshot[size:]
+        code = lib.nvc_thaw(device._core, header, ffi.new("struct nvc_config *", asdict(config)))
+        if code:
+            raise ValueError(f"the snapshot is refused: {SNAPSHOT_REFUSALS[-code]}")
+        return device
+
+    def save(self) -> bytes:
+        """All of the device's state, to go on from elsewhere: header and memory."""
+        header = ffi.new("struct nvc_snapshot *")
+        lib.nvc_freeze(self._core, header)
+        snapshot = bytes(ffi.buffer(header)) + bytes(ffi.buffer(self._memory))
+        lib.nvc_thaw(self._core, header, ffi.addressof(header.config))
+        return snapshot
+
     def submit(self, commands: NDArray[np.void], ranges: NDArray[np.void] | None = None) -> NDArray[np.void]:
         """Decide commands in order, all in one call.
 
@@ -155,6 +206,52 @@ class Device:
     def hits(self, slot: int) -> int:
         """How many commands the rule of a slot has hit since it was set."""
         return int(lib.nvc_rule_hits(self._core, slot))
+
+    def set_model(self, now: int = 0, **changes: int) -> None:
+        """Change live parameters for all later commands. Raises ValueError where the core refuses it."""
+        native = ffi.new("struct nvc_model *", self.config.model | changes)
+        _raise_for(lib.nvc_set_model(self._core, now, native), changes)
+        self.config = replace(self.config, model=self.config.model | changes)
+
+    def cut(self, now: int = 0) -> tuple[NDArray[np.void], int]:
+        """The power goes at ``now`` ns, and comes back.
+
+        Returns which sectors of 512 bytes of the medium fall back to what they held before a write, shape (n,), dtype
+        ``LOST``, in the order to restore them; and when the device is ready again, ns.
+        """
+        lost = np.zeros(lib.nvc_undo_units(self._core), LOST)
+        ready = ffi.new("u64 *")
+        native = ffi.from_buffer("struct nvc_lost[]", lost, require_writable=True)
+        return lost[: lib.nvc_cut(self._core, now, native, ready)], int(ready[0])
+
+    def stats(self) -> dict[str, int]:
+        """Accounts of an SSD, by the names of ``struct nvc_ssd_stats``; all zero for another kind."""
+        native = ffi.new("struct nvc_ssd_stats *")
+        lib.nvc_stats(self._core, native)
+        return {name: int(getattr(native, name)) for name, _ in ffi.typeof("struct nvc_ssd_stats").fields}
+
+    def mapping(self) -> NDArray[np.uint32]:
+        """Where each 4 KiB unit of an SSD lies, shape (units,); ``UNMAPPED`` if nowhere."""
+        self._require_ssd()
+        units = self.stats()["units"]
+        return np.fromiter((lib.nvc_place(self._core, unit) for unit in range(units)), np.uint32, units)
+
+    def audit(self) -> str | None:
+        """Check all that must hold for an SSD. Returns the condition that does not, or None."""
+        self._require_ssd()
+        wrong = lib.batch_audit(self._core)
+        return None if wrong == ffi.NULL else ffi.string(wrong).decode()
+
+    def times(self) -> NDArray[np.uint64]:
+        """When each die, then each channel of an SSD is done, ns."""
+        self._require_ssd()
+        times = np.zeros(lib.batch_times(self._core, ffi.NULL), np.uint64)
+        lib.batch_times(self._core, ffi.from_buffer("u64[]", times, require_writable=True))
+        return times
+
+    def _require_ssd(self) -> None:
+        if self.config.kind is not Kind.SSD:
+            raise TypeError(f"this is no SSD, but {self.config.kind.name}")
 
     def reset(self, now: int = 0) -> None:
         """A controller reset at ``now`` ns: work under way is dropped, content and counters stay."""
@@ -239,7 +336,7 @@ def _require(array: NDArray[np.void], dtype: np.dtype[np.void]) -> NDArray[np.vo
     return np.ascontiguousarray(array)
 
 
-def _raise_for(code: int, what: Config | Timing | Rule | None) -> None:
+def _raise_for(code: int, what: object) -> None:
     if code:
-        problem = "a field is beyond its limit" if code == -errno.ERANGE else "a field has no meaning"
+        problem = PROBLEMS.get(-code, "a field has no meaning")
         raise ValueError(f"the core refuses this, {problem}: {what}")

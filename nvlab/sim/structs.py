@@ -35,6 +35,7 @@ def _dtype_of(ctype: Any) -> np.dtype[Any]:
 COMMAND = dtype_of("nvc_cmd")
 RANGE = dtype_of("nvc_range")
 DECISION = dtype_of("nvc_decision")
+LOST = dtype_of("nvc_lost")
 
 
 def _record_of(struct: str) -> np.dtype[np.void]:
@@ -82,6 +83,8 @@ class Kind(IntEnum):
     """What a device is."""
 
     NVM = lib.NVC_NVM
+    SSD = lib.NVC_SSD
+    HDD = lib.NVC_HDD
 
 
 class Opcode(IntEnum):

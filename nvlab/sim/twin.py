@@ -22,6 +22,7 @@ from nvlab.sim.structs import (
     TRACE_RULE,
     TRACE_TIMING,
     Fault,
+    Kind,
     Opcode,
     TraceKind,
 )
@@ -82,23 +83,19 @@ def _take(records: NDArray[np.void], which: NDArray[np.intp]) -> NDArray[np.void
     return taken
 
 
-def _plain(values: np.void, spec: type) -> dict[str, Any]:
-    """The fields of a structure, by the names of its dataclass."""
-    return {f.name: values[f.name] for f in fields(spec)}
-
-
 def _integers(values: np.void, spec: type) -> dict[str, Any]:
-    return {name: int(value) for name, value in _plain(values, spec).items()}
+    """The fields of a structure, by the names of its dataclass."""
+    return {f.name: int(values[f.name]) for f in fields(spec)}
 
 
 def _config(records: NDArray[np.void]) -> Config:
     found = _take(records, np.flatnonzero(records["kind"] == TraceKind.CONFIG))
     if len(found) != 1:
         raise ValueError(f"the trace is not whole: it has {len(found)} configurations, not 1")
-    plain = _plain(found.view(TRACE_CONFIG)[0]["config"], Config)
-    timing = Timing(**_integers(plain.pop("timing"), Timing))
-    numbers: dict[str, Any] = {name: int(value) for name, value in plain.items()}
-    return Config(**numbers, timing=timing)
+    record = found.view(TRACE_CONFIG)[0]
+    numbers = {name: int(record[name]) for name in ("blocks", "seed", "block_shift")}
+    timing = Timing(**_integers(record["timing"], Timing))
+    return Config(**numbers, kind=Kind(record["kind"]), vwc=bool(record["vwc"]), timing=timing)
 
 
 def _ranges(records: NDArray[np.void]) -> dict[int, list[NDArray[np.void]]]:

@@ -168,7 +168,7 @@ class Live:
     def __init__(self, config: Config) -> None:
         self.device = Device(config)
         self.records = [self._record(TRACE_CONFIG, TraceKind.CONFIG)]
-        values = self.records[0]["config"]
+        values = self.records[0]
         for name in ("blocks", "seed", "kind", "block_shift", "vwc"):
             values[name] = getattr(config, name)
         self._timing(values["timing"], config.timing)
