@@ -93,9 +93,14 @@ def _config(records: NDArray[np.void]) -> Config:
     if len(found) != 1:
         raise ValueError(f"the trace is not whole: it has {len(found)} configurations, not 1")
     record = found.view(TRACE_CONFIG)[0]
-    numbers = {name: int(record[name]) for name in ("blocks", "seed", "block_shift")}
-    timing = Timing(**_integers(record["timing"], Timing))
-    return Config(**numbers, kind=Kind(record["kind"]), vwc=bool(record["vwc"]), timing=timing)
+    return Config(
+        blocks=int(record["blocks"]),
+        seed=int(record["seed"]),
+        kind=Kind(record["kind"]),
+        block_shift=int(record["block_shift"]),
+        vwc=bool(record["vwc"]),
+        timing=Timing(**_integers(record["timing"], Timing)),
+    )
 
 
 def _ranges(records: NDArray[np.void]) -> dict[int, list[NDArray[np.void]]]:
