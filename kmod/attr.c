@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
  * Attributes of a device in configfs. With the power on they are -EBUSY, but
- * for timing and temperature.
+ * for timing and temperature. medium.c has those of its medium.
  */
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
 
@@ -85,6 +85,14 @@ static int nvl_set_cpus(struct nvl_settings *set, const char *text)
 
 NVL_SHOW(cpus, "%*pbl", cpumask_pr_args(set->cpus))
 NVL_STORE(cpus);
+
+static int nvl_set_kind(struct nvl_settings *set, const char *text)
+{
+	return nvl_parse_kind(text, &set->kind);
+}
+
+NVL_SHOW(kind, "%s", nvl_kind_name(set->kind))
+NVL_STORE(kind);
 
 static int nvl_set_block_size(struct nvl_settings *set, const char *text)
 {
@@ -327,6 +335,7 @@ struct configfs_attribute *nvl_device_attrs[] = {
 	&nvl_attr_memmap_start,
 	&nvl_attr_memmap_size,
 	&nvl_attr_cpus,
+	&nvl_attr_kind,
 	&nvl_attr_block_size,
 	&nvl_attr_vwc,
 	&nvl_attr_queues,

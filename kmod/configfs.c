@@ -43,6 +43,7 @@ static struct config_group *nvl_make_device(struct config_group *group, const ch
 	}
 	device->group.cg_item.ci_type = &nvl_device_type;
 	config_group_init(&device->group);
+	nvl_medium_init(device);
 	nvl_faults_init(device);
 	nvl_spaces_init(device);
 	return &device->group;

@@ -55,11 +55,12 @@ static int nvl_ctrl_init_core(struct nvl_ctrl *ctrl)
 {
 	const struct nvl_settings *set = ctrl->set;
 	struct nvc_config config = {
-		.kind = NVC_NVM,
+		.kind = set->kind,
 		.block_shift = ilog2(set->block_size),
 		.vwc = set->vwc,
 		.seed = set->seed,
 		.timing = set->timing,
+		.model = set->medium,
 	};
 	int err;
 
@@ -67,7 +68,7 @@ static int nvl_ctrl_init_core(struct nvl_ctrl *ctrl)
 	config.blocks = ctrl->capacity >> config.block_shift;
 	err = nvc_check(&config);
 	if (err) {
-		pr_err("%s: a value is out of range: block size, timing, or capacity\n",
+		pr_err("%s: a value is out of range: block size, timing, medium, or capacity\n",
 		       ctrl->name);
 		return err;
 	}

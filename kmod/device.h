@@ -8,7 +8,7 @@
 #include <linux/list.h>
 #include <linux/mutex.h>
 
-#include "nvc.h"
+#include "nvc_ssd.h"
 
 struct nvl_ctrl;
 struct nvl_fault;
@@ -25,7 +25,9 @@ struct nvl_space;
  * @entries: of a queue at most
  * @mdts: log2 of the longest transfer in pages of 4 KiB
  * @temperature: what it says it has, kelvin; may also change while the power is on
- * @timing: how fast the medium is; may also change while the power is on
+ * @kind: enum nvc_kind
+ * @timing: how fast the medium is, of kind nvm; may also change while the power is on
+ * @medium: what the medium is, of other kinds; some of it may also change then
  * @seed: of every random choice
  * @serial: SN
  * @model: MN
@@ -44,7 +46,9 @@ struct nvl_settings {
 	u16 entries;
 	u16 mdts;
 	u16 temperature;
+	u32 kind;
 	struct nvc_timing timing;
+	struct nvc_model medium;
 	u64 seed;
 	char serial[21];
 	char model[41];
@@ -83,6 +87,7 @@ struct nvl_life {
  * @group: its directory in configfs
  * @faults: the directory of its fault rules
  * @rules: the rules, by slot
+ * @medium: the directory of its medium
  * @namespaces: the directory of its namespaces
  * @spaces: the namespaces that the user asked for, by NSID - 1
  * @place: its memory while the power is on
@@ -95,6 +100,7 @@ struct nvl_device {
 	struct config_group group;
 	struct config_group faults;
 	struct nvl_fault *rules[NVC_MAX_RULES];
+	struct config_group medium;
 	struct config_group namespaces;
 	struct nvl_space *spaces[NVC_MAX_NS];
 	struct nvl_place place;
@@ -127,6 +133,11 @@ void nvl_device_free(struct nvl_device *device);
 int nvl_device_on(struct nvl_device *device);
 void nvl_device_off(struct nvl_device *device);
 int nvl_device_timing(struct nvl_device *device, const struct nvc_timing *t);
+
+/* medium.c */
+const char *nvl_kind_name(u32 kind);
+int nvl_parse_kind(const char *text, u32 *kind);
+void nvl_medium_init(struct nvl_device *device);
 
 /* space.c */
 void nvl_spaces_init(struct nvl_device *device);

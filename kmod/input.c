@@ -13,6 +13,24 @@ static struct nvc_trace_input nvl_input(struct nvl_ctrl *ctrl, u16 kind, u64 now
 	return (struct nvc_trace_input){ .seq = nvc_seq(ctrl->core), .kind = kind, .now = now };
 }
 
+/* All parameters of a medium, in as many records as that takes. */
+static void nvl_input_model(struct nvl_ctrl *ctrl, u64 seq, u64 now, const struct nvc_model *model)
+{
+	const u32 *values = (const u32 *)model;
+	const u32 count = sizeof(*model) / sizeof(*values);
+	struct nvc_trace_model record = {
+		.input = { .seq = seq, .kind = NVC_TRACE_MODEL, .now = now }
+	};
+	u32 first;
+
+	for (first = 0; first < count; first += NVC_TRACE_VALUES_EACH) {
+		record.input.slot = first;
+		record.input.set = min_t(u32, count - first, NVC_TRACE_VALUES_EACH);
+		memcpy(record.values, values + first, record.input.set * sizeof(*values));
+		nvl_trace_input(ctrl, &record, sizeof(record));
+	}
+}
+
 /**
  * nvl_core_init() - make the core
  * @ctrl: the controller
@@ -40,6 +58,7 @@ int nvl_core_init(struct nvl_ctrl *ctrl, const struct nvc_config *config)
 		return err;
 	record.input = nvl_input(ctrl, NVC_TRACE_CONFIG, ktime_get_ns());
 	nvl_trace_input(ctrl, &record, sizeof(record));
+	nvl_input_model(ctrl, 0, record.input.now, &config->model);
 	return 0;
 }
 
@@ -82,6 +101,39 @@ int nvl_core_timing(struct nvl_ctrl *ctrl, const struct nvc_timing *timing)
 	}
 	spin_unlock(&ctrl->core_lock);
 	return err;
+}
+
+/**
+ * nvl_core_model() - change parameters of the medium
+ * @ctrl: the controller
+ * @model: all of them, as they shall be
+ *
+ * Return: 0, -EBUSY, or -ERANGE.
+ */
+int nvl_core_model(struct nvl_ctrl *ctrl, const struct nvc_model *model)
+{
+	u64 now;
+	int err;
+
+	spin_lock(&ctrl->core_lock);
+	now = ktime_get_ns();
+	err = nvc_set_model(ctrl->core, now, model);
+	if (!err)
+		nvl_input_model(ctrl, nvc_seq(ctrl->core), now, model);
+	spin_unlock(&ctrl->core_lock);
+	return err;
+}
+
+/**
+ * nvl_core_stats() - the accounts of an SSD
+ * @ctrl: the controller
+ * @stats: a copy; all zero for other kinds
+ */
+void nvl_core_stats(struct nvl_ctrl *ctrl, struct nvc_ssd_stats *stats)
+{
+	spin_lock(&ctrl->core_lock);
+	nvc_stats(ctrl->core, stats);
+	spin_unlock(&ctrl->core_lock);
 }
 
 /**

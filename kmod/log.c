@@ -7,6 +7,10 @@
 
 #include "compat.h"
 #include "nvlab.h"
+#include "trace.h"
+
+/* Vendor specific. */
+#define NVL_LOG_SSD	0xc0
 
 /* The byte of the command that is wrong, if the status tells: bits 7:0. */
 static u16 nvl_log_location(u16 status)
@@ -205,6 +209,19 @@ static u32 nvl_log_effects(struct nvl_ctrl *ctrl)
 	return sizeof(*log);
 }
 
+/* Of the vendor: struct nvc_ssd_stats, what write amplification is made of. */
+static u32 nvl_log_ssd(struct nvl_ctrl *ctrl)
+{
+	struct nvc_ssd_stats stats;
+	__le64 *log = ctrl->page;
+	int i;
+
+	nvl_core_stats(ctrl, &stats);
+	for (i = 0; i < sizeof(stats) / sizeof(u64); i++)
+		log[i] = cpu_to_le64(((u64 *)&stats)[i]);
+	return SZ_512;
+}
+
 /* Bytes of the log in ctrl->page, or 0 if there is none such. */
 static u32 nvl_log_fill(struct nvl_ctrl *ctrl, u8 lid)
 {
@@ -220,6 +237,8 @@ static u32 nvl_log_fill(struct nvl_ctrl *ctrl, u8 lid)
 		return nvl_log_changed(ctrl);
 	case NVME_LOG_CMD_EFFECTS:
 		return nvl_log_effects(ctrl);
+	case NVL_LOG_SSD:
+		return ctrl->set->kind == NVC_SSD ? nvl_log_ssd(ctrl) : 0;
 	default:
 		return 0;
 	}

@@ -58,6 +58,7 @@ int nvl_settings_init(struct nvl_settings *set, const char *name)
 	strscpy(set->firmware, NVL_VERSION, sizeof(set->firmware));
 	set->timing.units = 8;
 	set->timing.unit_shift = 12;
+	nvc_model_default(&set->medium);
 	nvl_settings_name(set, name);
 	return 0;
 }

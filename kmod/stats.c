@@ -7,6 +7,7 @@
 #include <linux/seq_file.h>
 
 #include "nvlab.h"
+#include "trace.h"
 
 static struct dentry *nvl_debug;
 
@@ -70,6 +71,58 @@ static ssize_t nvl_stats_core(struct nvl_ctrl *ctrl, char *page)
 			  c.blocks_copied, c.media_errors, c.busy);
 }
 
+struct nvl_account {
+	const char *name;
+	size_t offset;
+};
+
+#define NVL_ACCOUNT(_name) { #_name, offsetof(struct nvc_ssd_stats, _name) }
+
+static const struct nvl_account nvl_accounts[] = {
+	NVL_ACCOUNT(host_units),
+	NVL_ACCOUNT(gc_units),
+	NVL_ACCOUNT(pad_units),
+	NVL_ACCOUNT(programmed_units),
+	NVL_ACCOUNT(open_units),
+	NVL_ACCOUNT(programs),
+	NVL_ACCOUNT(erases),
+	NVL_ACCOUNT(senses),
+	NVL_ACCOUNT(merge_reads),
+	NVL_ACCOUNT(buffer_hits),
+	NVL_ACCOUNT(victims),
+	NVL_ACCOUNT(wear_victims),
+	NVL_ACCOUNT(mapped_units),
+	NVL_ACCOUNT(units),
+	NVL_ACCOUNT(lines),
+	NVL_ACCOUNT(free_lines),
+	NVL_ACCOUNT(open_lines),
+	NVL_ACCOUNT(closed_lines),
+	NVL_ACCOUNT(retired_lines),
+	NVL_ACCOUNT(line_units),
+	NVL_ACCOUNT(usable_units),
+	NVL_ACCOUNT(bad_blocks),
+	NVL_ACCOUNT(least_erases),
+	NVL_ACCOUNT(most_erases),
+	NVL_ACCOUNT(power_cuts),
+	NVL_ACCOUNT(lost_units),
+	NVL_ACCOUNT(read_only),
+};
+
+/* What an SSD has done since its power went on. */
+static ssize_t nvl_stats_ssd(struct nvl_ctrl *ctrl, char *page, ssize_t len)
+{
+	struct nvc_ssd_stats stats;
+	ssize_t start = len;
+	int i;
+
+	BUILD_BUG_ON(ARRAY_SIZE(nvl_accounts) * sizeof(u64) != sizeof(stats));
+	nvl_core_stats(ctrl, &stats);
+	for (i = 0; i < ARRAY_SIZE(nvl_accounts); i++)
+		len += sysfs_emit_at(page, len, "%s %llu\n", nvl_accounts[i].name,
+				     *(u64 *)((u8 *)&stats + nvl_accounts[i].offset));
+	return len - start;
+}
+
 /**
  * nvl_device_stats() - what a device has done since its power went on
  * @device: the device, locked
@@ -90,6 +143,8 @@ ssize_t nvl_device_stats(struct nvl_device *device, char *page)
 		len += sysfs_emit_at(page, len, "%s %llu\n", nvl_stats[i].name,
 				     nvl_stat_all(ctrl, &nvl_stats[i]));
 	len += sysfs_emit_at(page, len, "slow_poll %llu\n", (u64)atomic64_read(&ctrl->slow));
+	if (ctrl->set->kind == NVC_SSD)
+		len += nvl_stats_ssd(ctrl, page, len);
 	return len;
 }
 

@@ -109,6 +109,7 @@ int nvl_trace_alloc(struct nvl_ctrl *ctrl, unsigned int workers)
 	BUILD_BUG_ON(sizeof(struct nvc_trace_config) > NVC_TRACE_RECORD);
 	BUILD_BUG_ON(sizeof(struct nvc_trace_timing) > NVC_TRACE_RECORD);
 	BUILD_BUG_ON(sizeof(struct nvc_trace_rule) > NVC_TRACE_RECORD);
+	BUILD_BUG_ON(sizeof(struct nvc_trace_model) > NVC_TRACE_RECORD);
 	BUILD_BUG_ON(sizeof(struct nvc_trace_ns) > NVC_TRACE_RECORD);
 	BUILD_BUG_ON(NVC_TRACE_PAGE % PAGE_SIZE);
 	if (!ctrl->set->trace)

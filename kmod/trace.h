@@ -191,6 +191,8 @@ void nvl_core_reset(struct nvl_ctrl *ctrl);
 int nvl_core_timing(struct nvl_ctrl *ctrl, const struct nvc_timing *timing);
 void nvl_core_cache(struct nvl_ctrl *ctrl, bool on);
 int nvl_core_ns(struct nvl_ctrl *ctrl, const struct nvc_ns_change *change);
+int nvl_core_model(struct nvl_ctrl *ctrl, const struct nvc_model *model);
+void nvl_core_stats(struct nvl_ctrl *ctrl, struct nvc_ssd_stats *stats);
 int nvl_core_rule(struct nvl_ctrl *ctrl, u32 slot, const struct nvc_rule *rule);
 
 #endif

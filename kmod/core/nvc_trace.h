@@ -20,6 +20,7 @@
  * @NVC_TRACE_PAGE: bytes of a header
  * @NVC_TRACE_RECORD: bytes of a record
  * @NVC_TRACE_RANGES_EACH: ranges in a record of them
+ * @NVC_TRACE_VALUES_EACH: parameters in a record of them
  * @NVC_TRACE_MIN_ENTRIES: records of the smallest ring
  * @NVC_TRACE_MAX_ENTRIES: records of the largest ring
  */
@@ -28,6 +29,7 @@ enum nvc_trace_size {
 	NVC_TRACE_PAGE = 4096,
 	NVC_TRACE_RECORD = 128,
 	NVC_TRACE_RANGES_EACH = 7,
+	NVC_TRACE_VALUES_EACH = 24,
 	NVC_TRACE_MIN_ENTRIES = 256,
 	NVC_TRACE_MAX_ENTRIES = 1048576,
 };
@@ -42,6 +44,8 @@ enum nvc_trace_size {
  * @NVC_TRACE_RULE: a fault rule was set or removed
  * @NVC_TRACE_NS: a namespace was made, deleted or changed
  * @NVC_TRACE_CACHE: the volatile write cache was enabled or disabled
+ * @NVC_TRACE_MODEL: some parameters of the medium: with seq 0 of NVC_TRACE_CONFIG,
+ *	else of a change, whose records come one after the other
  */
 enum nvc_trace_kind {
 	NVC_TRACE_COMMAND = 1,
@@ -52,6 +56,7 @@ enum nvc_trace_kind {
 	NVC_TRACE_RULE = 6,
 	NVC_TRACE_NS = 7,
 	NVC_TRACE_CACHE = 8,
+	NVC_TRACE_MODEL = 9,
 };
 
 /** enum nvc_trace_posted - instead of a status that the host got */
@@ -187,6 +192,16 @@ struct nvc_trace_rule {
 struct nvc_trace_ns {
 	struct nvc_trace_input input;
 	struct nvc_ns_change change;
+};
+
+/**
+ * struct nvc_trace_model - NVC_TRACE_MODEL
+ * @input: seq, kind, now; slot is the number of the first parameter, set how many
+ * @values: the parameters, in the order of struct nvc_model
+ */
+struct nvc_trace_model {
+	struct nvc_trace_input input;
+	u32 values[24];
 };
 
 /**

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """The virtual device in user space: the same C core as in the kernel module, on numpy arrays."""
 
+from nvlab.medium import PARAMETERS, Profile, load_profile, model, profiles
 from nvlab.sim.device import UNMAPPED, Config, Device, Namespace, NamespaceChange, Rule, Timing, commands
-from nvlab.sim.model import PARAMETERS, Profile, load_profile, model, profiles
 from nvlab.sim.structs import (
     ALL_NAMESPACES,
     ANY_OPCODE,

@@ -10,8 +10,8 @@ from dataclasses import asdict, dataclass, field, replace
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from nvlab.medium import Profile, model
 from nvlab.sim._core import ffi, lib
-from nvlab.sim.model import Profile, model
 from nvlab.sim.structs import ANY_OPCODE, COMMAND, DECISION, LOST, MILLION, RANGE, Fault, Kind
 
 UNMAPPED = 0xFFFFFFFF
@@ -46,7 +46,7 @@ class Config:
     """What is fixed when a device is made: capacity in logical blocks of ``2**block_shift`` bytes (9 or 12).
 
     All of it is namespace 1, until that is deleted. ``timing`` is of kind NVM; ``model`` of the others, see
-    :func:`nvlab.sim.model.model`.
+    :func:`nvlab.medium.model`.
     """
 
     blocks: int
@@ -63,7 +63,7 @@ class Config:
         return cls(
             size >> block_shift,
             seed,
-            profile.kind,
+            Kind[profile.kind.upper()],
             block_shift,
             profile.vwc,
             Timing(**profile.timing),

@@ -67,6 +67,7 @@ TRACE_CONFIG = _record_of("nvc_trace_config")
 TRACE_TIMING = _record_of("nvc_trace_timing")
 TRACE_RULE = _record_of("nvc_trace_rule")
 TRACE_NAMESPACE = _record_of("nvc_trace_ns")
+TRACE_MODEL = _record_of("nvc_trace_model")
 TRACE_NEVER: int = lib.NVC_TRACE_NEVER
 
 MAX_BLOCKS: int = lib.NVC_MAX_BLOCKS
@@ -147,6 +148,7 @@ class TraceKind(IntEnum):
     RULE = lib.NVC_TRACE_RULE
     NAMESPACE = lib.NVC_TRACE_NS
     CACHE = lib.NVC_TRACE_CACHE
+    MODEL = lib.NVC_TRACE_MODEL
 
 
 class Data(IntEnum):

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from nvlab.medium import PARAMETERS, model
 from nvlab.sim.device import Config, Device, NamespaceChange, Rule, Timing
 from nvlab.sim.structs import (
     COMMAND,
@@ -17,6 +18,7 @@ from nvlab.sim.structs import (
     RANGE,
     TRACE_COMMAND,
     TRACE_CONFIG,
+    TRACE_MODEL,
     TRACE_NAMESPACE,
     TRACE_RANGES,
     TRACE_RULE,
@@ -52,7 +54,8 @@ def replay(records: NDArray[np.void]) -> Twin:
     Raises ValueError when one is missing: overruns void the twin.
     """
     inputs = _inputs(records)
-    device = Device(_config(records))
+    models = _models(records)
+    device = Device(_config(records, models.get(0)))
     ranges = _ranges(records)
     decisions = []
     commands = inputs["kind"] == TraceKind.COMMAND
@@ -62,14 +65,16 @@ def replay(records: NDArray[np.void]) -> Twin:
         if commands[first]:
             decisions.append(device.submit(_commands(run), _ranges_of(run, ranges)))
         else:
-            _change(device, run)
+            _change(device, run, models)
     return Twin(inputs[commands], _joined(decisions, DECISION), device)
 
 
 def _inputs(records: NDArray[np.void]) -> NDArray[np.void]:
     """What has a number, in its order."""
     kinds = np.isin(records["kind"], [kind for kind in TraceKind if kind not in (TraceKind.RANGES, TraceKind.CONFIG)])
-    numbered = np.flatnonzero(kinds & (records["seq"] > 0))
+    # a model's second record and those after it have the number of the first; "slot" lies where a command's queue does
+    more = (records["kind"] == TraceKind.MODEL) & (records["qid"] > 0)
+    numbered = np.flatnonzero(kinds & ~more & (records["seq"] > 0))
     inputs = _take(records, numbered[np.argsort(records["seq"][numbered], kind="stable")])
     missing = np.flatnonzero(inputs["seq"] != np.arange(1, len(inputs) + 1))
     if len(missing):
@@ -88,7 +93,19 @@ def _integers(values: np.void, spec: type) -> dict[str, Any]:
     return {f.name: int(values[f.name]) for f in fields(spec)}
 
 
-def _config(records: NDArray[np.void]) -> Config:
+def _models(records: NDArray[np.void]) -> dict[int, dict[str, int]]:
+    """By number of the input, 0 for what the device was made as, all parameters of the medium."""
+    pieces = _take(records, np.flatnonzero(records["kind"] == TraceKind.MODEL)).view(TRACE_MODEL)
+    names = list(PARAMETERS)
+    found: dict[int, dict[str, int]] = {}
+    for piece in pieces:
+        first, count = int(piece["input"]["slot"]), int(piece["input"]["set"])
+        values = zip(names[first : first + count], map(int, piece["values"][:count]), strict=True)
+        found.setdefault(int(piece["input"]["seq"]), {}).update(values)
+    return found
+
+
+def _config(records: NDArray[np.void], medium: dict[str, int] | None) -> Config:
     found = _take(records, np.flatnonzero(records["kind"] == TraceKind.CONFIG))
     if len(found) != 1:
         raise ValueError(f"the trace is not whole: it has {len(found)} configurations, not 1")
@@ -100,6 +117,7 @@ def _config(records: NDArray[np.void]) -> Config:
         block_shift=int(record["block_shift"]),
         vwc=bool(record["vwc"]),
         timing=Timing(**_integers(record["timing"], Timing)),
+        model=model(**(medium or {})),
     )
 
 
@@ -135,7 +153,7 @@ def _joined(parts: list[NDArray[np.void]], dtype: np.dtype[np.void]) -> NDArray[
     return whole
 
 
-def _change(device: Device, run: NDArray[np.void]) -> None:
+def _change(device: Device, run: NDArray[np.void], models: dict[int, dict[str, int]]) -> None:
     """Inputs other than commands."""
     views = (run.view(dtype) for dtype in (TRACE_TIMING, TRACE_RULE, TRACE_NAMESPACE))
     for timing, rule, namespace in zip(*views, strict=True):
@@ -148,6 +166,8 @@ def _change(device: Device, run: NDArray[np.void]) -> None:
             device.set_rule(int(rule["input"]["slot"]), _rule(rule), now)
         elif kind == TraceKind.CACHE:
             device.set_cache(bool(rule["input"]["set"]), now)
+        elif kind == TraceKind.MODEL:
+            device.set_model(now, **models[int(timing["input"]["seq"])])
         else:
             device.change(NamespaceChange(**_integers(namespace["change"], NamespaceChange)), now)
 

@@ -1,18 +1,18 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Parameters of a medium, and profiles: files that give every one they set a unit and a source."""
+"""What a device is made of: the parameters of a medium, and profiles, files that give every one they set a unit and a source."""
 
 from __future__ import annotations
 
+import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from nvlab.sim._core import ffi, lib
-from nvlab.sim.structs import Kind
+from nvlab.data import kmod_dir
 
 PROFILES = Path(__file__).with_name("profiles")
+ROW = re.compile(r'^NVC_PARAM\((\w+), (\d+), (\d+), (\d+), ([01]), "([^"]*)", "([^"]*)"\)$', re.M)
 
 
 @dataclass(frozen=True)
@@ -28,17 +28,13 @@ class Parameter:
     live: bool
 
 
-def _row(native: Any) -> Parameter:
-    name, unit, what = (ffi.string(text).decode() for text in (native.name, native.unit, native.what))
-    return Parameter(name, unit, what, native.low, native.high, native.initial, bool(native.live))
-
-
 def _table() -> dict[str, Parameter]:
-    rows: dict[str, Parameter] = {}
-    while (native := lib.nvc_param(len(rows))) != ffi.NULL:
-        row = _row(native)
-        rows[row.name] = row
-    return rows
+    """The rows of ``kmod/core/model.def``, which the core and the module are made of too."""
+    rows = ROW.findall((kmod_dir() / "core/model.def").read_text())
+    return {
+        name: Parameter(name, unit, what, int(low), int(high), int(initial), live == "1")
+        for name, low, high, initial, live, unit, what in rows
+    }
 
 
 PARAMETERS: Mapping[str, Parameter] = _table()
@@ -54,17 +50,19 @@ def model(**values: int) -> dict[str, int]:
 
 @dataclass(frozen=True)
 class Profile:
-    """A drive: its kind, whether it has a volatile write cache, its model, and where each number comes from."""
+    """A drive: its kind ("nvm", "ssd", "hdd"), whether it has a volatile write cache, its model (or timing, of kind nvm), and
+    where each number comes from."""
 
     name: str
     title: str
-    kind: Kind
+    kind: str
     vwc: bool
     model: dict[str, int]
     timing: dict[str, int]
     sources: dict[str, str]
 
 
+KINDS = ("nvm", "ssd", "hdd")
 TIMING_UNITS = {
     "read_delay": "ns",
     "read_time": "ns",
@@ -91,8 +89,10 @@ def load_profile(path: Path) -> Profile:
     """Read a profile, the package's or a user's own. Raises ValueError with what is wrong, and where."""
     table = tomllib.loads(path.read_text())
     where = path.stem
-    kind = Kind[str(table["kind"]).upper()]
-    units = TIMING_UNITS if kind is Kind.NVM else {row.name: row.unit for row in PARAMETERS.values()}
+    kind = str(table.get("kind"))
+    if kind not in KINDS:
+        raise ValueError(f"{where}: kind {kind!r} is not one of: {', '.join(KINDS)}")
+    units = TIMING_UNITS if kind == "nvm" else {row.name: row.unit for row in PARAMETERS.values()}
     entries = table.get("parameters", {})
     values = {name: _value(where, units, name, entry) for name, entry in entries.items()}
     return Profile(
@@ -100,8 +100,8 @@ def load_profile(path: Path) -> Profile:
         table["title"],
         kind,
         bool(table["vwc"]),
-        model() if kind is Kind.NVM else model(**values),
-        values if kind is Kind.NVM else {},
+        model() if kind == "nvm" else model(**values),
+        values if kind == "nvm" else {},
         {name: entry["source"] for name, entry in entries.items()},
     )
 
