@@ -10,7 +10,7 @@ import re
 import signal
 import subprocess
 import sys
-import time
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -258,27 +258,33 @@ def engines(guest) -> list[int]:
     return [int(pid) for pid in guest.sh(script, check=False).split()]
 
 
+def killed_at_work(guest, up: subprocess.Popen[str], lines: int, delay: float) -> tuple[bool, str]:
+    """Kill the engine ``delay`` s after `up` has said so many lines: whether there still was one, and what was said."""
+    assert up.stdout
+    said = "".join(up.stdout.readline() for _ in range(lines))
+    with suppress(subprocess.TimeoutExpired):
+        up.wait(delay)
+    at_work = up.poll() is None
+    pids = engines(guest) if at_work else []
+    for pid in pids:
+        guest.run("kill", "-KILL", pid, check=False)
+    return bool(pids), said + up.communicate(timeout=120)[0]
+
+
 @rapiddisk
 def test_killing_the_engine_at_any_moment_leaves_nothing_after_down(guest, nvlab, kernel):
     before = listing(guest)
-    started = time.monotonic()
-    nvlab("up", EVERYTHING, "--name", "killed")
-    whole = time.monotonic() - started
+    lines = len(nvlab("up", EVERYTHING, "--name", "killed").stderr.splitlines())
     nvlab("down", "killed", "--keep")
     assert differences(before, listing(guest)) == {}
     moments = random.Random(f"20261121 {kernel}")
-    hit = 0
-    for turn in range(KILLS):
-        up = begin_up(guest, kernel, "killed")
-        moment = moments.uniform(0.2, whole)
-        try:
-            up.wait(moment)
-        except subprocess.TimeoutExpired:
-            for pid in engines(guest):
-                guest.run("kill", "-KILL", pid, check=False)
-                hit += 1
-        said, _ = up.communicate(timeout=120)
+    hits = turns = 0
+    while hits < KILLS:
+        turns += 1
+        assert turns <= 2 * KILLS, f"only {hits} of {turns - 1} kills met a working engine"
+        moment = moments.randint(1, lines - 1), moments.uniform(0, 2)
+        hit, said = killed_at_work(guest, begin_up(guest, kernel, "killed"), *moment)
+        hits += hit
         nvlab("down", "killed", "--keep")
         left = differences(before, listing(guest))
-        assert left == {}, f"kill {turn} after {moment:.2f} s left {left}\n{said}"
-    assert hit >= KILLS // 2, f"only {hit} of {KILLS} kills met a working engine"
+        assert left == {}, f"kill {turns}, {moment[1]:.2f} s after line {moment[0]}, left {left}\n{said}"
