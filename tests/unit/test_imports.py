@@ -23,7 +23,7 @@ MAY_USE: dict[str, set[str]] = {
     "lock": BASE,
     "data": BASE,
     "medium": BASE | {"data"},
-    "kernel": BASE,
+    "kernel": BASE | {"medium"},
     "workload": BASE,
     "sim": BASE | {"medium"},
     "plan": BASE | {"kernel"},

@@ -52,9 +52,19 @@ def test_a_device_has_the_timing_of_its_profile_but_for_what_is_said():
     plan = plan_of('[device.d]\nsize = "64M"\nread_delay = "50us"\nvolatile_cache = true\n')
     attributes = step(plan, "device.d").args["attributes"]
     assert attributes["read_delay"] == 50_000
-    assert attributes["write_delay"] == 11_950
+    assert attributes["write_delay"] == 11_952
     assert attributes["vwc"] == 1
     assert attributes["memmap_size"] == (64 << 20) + (1 << 20)
+
+
+def test_an_ssd_has_the_medium_of_its_profile_but_for_what_is_said():
+    plan = plan_of('[device.d]\nsize = "64M"\nprofile = "samsung-970-pro"\nmedium = { spare = 280, gc_policy = 1 }\n')
+    attributes = step(plan, "device.d").args["attributes"]
+    assert (attributes["kind"], attributes["vwc"]) == ("ssd", 1)
+    assert (attributes["medium/spare"], attributes["medium/gc_policy"]) == (280, 1)
+    assert attributes["medium/read_lsb"] == 30_013
+    assert "read_delay" not in attributes
+    assert summary(plan, "device.d") == "{d.dev}  64 MiB  ssd, samsung-970-pro"
 
 
 @pytest.mark.parametrize(("cpus", "said"), [("2", "2-3"), ('"1,3"', "1,3"), ('"0-2"', "0-2")])

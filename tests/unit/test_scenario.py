@@ -138,7 +138,7 @@ MISTAKES = {
     "a choice that is none": (
         '[device.d]\nsize = "64M"\nprofile = "intel"',
         "device.d.profile",
-        "'intel' is not one of: none, optane",
+        "'intel' is not one of: none, femu, hdd-7200, optane",
     ),
     "a flag that is text": (
         '[device.d]\nsize = "64M"\nvolatile_cache = "yes"',
@@ -356,6 +356,27 @@ MISTAKES = {
         DISK + '[export.e]\non = "a"\nlisten = "0.0.0.0:4420"\nhosts = ["c"]\n[connect.c]\nto = "e"',
         "connect.c.to",
         "listens on every address; name the one to connect to",
+    ),
+    # media
+    "a delay of an ssd": (
+        '[device.d]\nsize = "64M"\nprofile = "qlc"\nread_delay = "1us"',
+        "device.d.read_delay",
+        "its speed follows from device.d.medium",
+    ),
+    "a medium of none": (
+        '[device.d]\nsize = "64M"\nprofile = "optane"\nmedium = { spare = 1 }',
+        "device.d.medium",
+        "no SSD or disk; those are: femu",
+    ),
+    "a parameter that is none": (
+        '[device.d]\nsize = "64M"\nprofile = "qlc"\nmedium = { spair = 1 }',
+        "device.d.medium",
+        "did you mean 'spare'?",
+    ),
+    "a parameter out of range": (
+        '[device.d]\nsize = "64M"\nprofile = "qlc"\nmedium = { dies = 65 }',
+        "device.d.medium",
+        "dies: 65 is out of range (1 to 64)",
     ),
     # workload
     "a load on several": (

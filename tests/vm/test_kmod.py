@@ -55,6 +55,10 @@ def test_the_trace_tells_everything(guest, module):
     passes(guest, "kmod_trace.py", module, "--python", sys.executable)
 
 
+def test_an_ssd_and_a_disk_that_their_twin_agrees_with(guest, module):
+    passes(guest, "kmod_ssd.py", module, "--python", sys.executable, timeout=900)
+
+
 def test_faults_by_rule(guest, module):
     passes(guest, "kmod_faults.py", module)
 

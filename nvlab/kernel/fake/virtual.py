@@ -11,6 +11,7 @@ from nvlab.kernel.fake.configfs import Group, Item
 from nvlab.kernel.fake.modules import Params
 from nvlab.kernel.fake.nvme import Controller
 from nvlab.kernel.fake.tree import Attr, Dir, View, refuse
+from nvlab.medium import KINDS, PARAMETERS, Parameter
 from nvlab.units import parse_cpus, parse_size
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 _REGISTERS = 1 << 20  # bytes at the start of a region
 
 _DEFAULTS = {
+    "kind": "nvm",
     "memmap_start": "0",
     "memmap_size": "0",
     "cpus": "",
@@ -107,6 +109,7 @@ class VirtualNvme:
         values = dict(_DEFAULTS)
         for key in values:
             item.put(key, self._setting(name, values, key))
+        item.put("medium", Dir({row.name: self._parameter(name, row) for row in PARAMETERS.values()}))
         rules = Group(lambda _: self._make_rule(rules))
         item.put("faults", rules)
         item.put("pci", Attr(lambda: self._on[name].address if name in self._on else ""))
@@ -131,6 +134,19 @@ class VirtualNvme:
 
         return Attr(lambda: values[key], store)
 
+    def _parameter(self, device: str, parameter: Parameter) -> Attr:
+        value = [parameter.initial]
+
+        def store(text: str) -> None:
+            number = _number(text.strip())
+            if not parameter.low <= number <= parameter.high:
+                raise refuse(errno.ERANGE)
+            if device in self._on and not parameter.live:
+                raise refuse(errno.EBUSY)
+            value[0] = number
+
+        return Attr(lambda: str(value[0]), store)
+
     def _checked(self, key: str, value: str) -> str:
         """The value as the attribute shows it. Raises EINVAL, ENXIO."""
         try:
@@ -138,6 +154,8 @@ class VirtualNvme:
                 return str(_number(value))
             if key == "cpus":
                 _cpus_exist(value, self._world.cpus)
+            if key == "kind" and value not in KINDS:
+                raise refuse(errno.EINVAL)
             if key == "block_size" and value not in ("512", "4096"):
                 raise refuse(errno.EINVAL)
         except ValueError:

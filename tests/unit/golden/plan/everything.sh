@@ -93,11 +93,11 @@ printf %s 512 > /sys/kernel/config/nvlab/nvlab-everything-log/block_size
 printf %s 1 > /sys/kernel/config/nvlab/nvlab-everything-log/vwc
 printf %s ede50a82d08c5ef1a1f9 > /sys/kernel/config/nvlab/nvlab-everything-log/serial
 printf %s nqn.2026-11.io.nvlab:device:everything:log > /sys/kernel/config/nvlab/nvlab-everything-log/subnqn
-printf %s 10300 > /sys/kernel/config/nvlab/nvlab-everything-log/read_delay
-printf %s 1700 > /sys/kernel/config/nvlab/nvlab-everything-log/read_time
-printf %s 11950 > /sys/kernel/config/nvlab/nvlab-everything-log/write_delay
-printf %s 2050 > /sys/kernel/config/nvlab/nvlab-everything-log/write_time
-printf %s 8 > /sys/kernel/config/nvlab/nvlab-everything-log/nr_io_units
+printf %s 10293 > /sys/kernel/config/nvlab/nvlab-everything-log/read_delay
+printf %s 1707 > /sys/kernel/config/nvlab/nvlab-everything-log/read_time
+printf %s 11952 > /sys/kernel/config/nvlab/nvlab-everything-log/write_delay
+printf %s 2048 > /sys/kernel/config/nvlab/nvlab-everything-log/write_time
+printf %s 1 > /sys/kernel/config/nvlab/nvlab-everything-log/nr_io_units
 printf %s 12 > /sys/kernel/config/nvlab/nvlab-everything-log/io_unit_shift
 printf %s 1 > /sys/kernel/config/nvlab/nvlab-everything-log/power
 LOG_DEV=$(nvme_namespace nqn.2026-11.io.nvlab:device:everything:log 1)
