@@ -114,9 +114,12 @@ def file_system(node: Path) -> None:
 
 def collected(dev: Path, node: Path) -> None:
     """Random writes of more than the drive holds: lines are collected, and every account adds up."""
-    job = ("--rw=randwrite", "--bs=4k", "--iodepth=8", "--loops=2", "--verify=crc32c", "--verify_backlog=512")
-    done = fio(node, *job, deadline=240)
+    anywhere = ("--rw=randwrite", "--bs=4k", "--iodepth=8")
+    done = fio(node, *anywhere, "--verify=crc32c", "--verify_backlog=512", deadline=240)
     check("fio --verify", done.returncode == 0, err=done.stderr[-400:])
+    # some blocks again before others, so that a line is never all stale
+    done = fio(node, *anywhere, "--norandommap", "--number_ios=12000", deadline=240)
+    check("fio, blocks again", done.returncode == 0, err=done.stderr[-400:])
     s = stats(dev)
     check("lines were collected", s["gc_units"] > 0 and s["erases"] > 0, gc=s["gc_units"], erases=s["erases"])
     written = s["host_units"] + s["gc_units"] + s["pad_units"]
@@ -191,12 +194,12 @@ def ssd(args: argparse.Namespace) -> None:
 
 
 def hdd(args: argparse.Namespace) -> None:
-    """A disk takes the time to seek and to turn: about half a turn of 8.3 ms and some seeking for each."""
+    """A disk takes the time to seek, 8.5 ms on average, and half a turn of 8.3 ms."""
     with device(size(args.start), "hdd", {}, cpus=args.cpus) as dev:
         node = disk(dev)
         done = fio(node, "--rw=randread", "--bs=4k", "--iodepth=1", "--number_ios=60", "--norandommap", "--output-format=json")
         mean = json.loads(done.stdout)["jobs"][0]["read"]["clat_ns"]["mean"] / 1e6
-        check("a random read takes milliseconds", 4 < mean < 14, ms=mean)
+        check("a random read takes milliseconds", 10 < mean < 20, ms=mean)
         equal("an SSD's accounts are not a disk's", "gc_units" in stats(dev), False)
 
 
