@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Speed of nvlab.ko beside null_blk, in a guest of its own: boots it, runs guest/device_speed.py there, prints the shares.
+"""Speed of nvlab.ko, in a guest of its own: beside null_blk (guest/device_speed.py), or, with the word "trace" first, what its
+trace costs (guest/trace_cost.py).
 
 Figures of an emulated guest are ratios within that guest, and nothing else. ``NVLAB_KERNEL`` names the kernel (default: 6.1).
 """
@@ -19,17 +20,19 @@ from nvlab.nodes.state import state_dir
 from nvlab.nodes.vm import ensure
 from nvlab.units import GIB, MIB
 
-PROGRAM = Path(__file__).parent / "guest/device_speed.py"
+PROGRAMS = {"speed": "device_speed.py", "trace": "trace_cost.py"}
 DEADLINE = 1800.0  # seconds; five rounds of two drivers at three depths
 
 
 def main() -> None:
     kernel = os.environ.get("NVLAB_KERNEL", "6.1")
     module = kmod.ensure(kmod_dir(), kernels.find(kernel).release, state_dir() / "kmod")
+    which, rest = (sys.argv[1], sys.argv[2:]) if sys.argv[1:2] == ["trace"] else ("speed", sys.argv[1:])
+    program = Path(__file__).parent / "guest" / PROGRAMS[which]
     guest = ensure(GuestSpec(kernel, cpus=4, memory=3 * GIB, reserved=((5 * GIB, 513 * MIB),)), "bench")
     try:
         with guest.connect() as session:
-            done = session.run(["python3", str(PROGRAM), str(module), *sys.argv[1:]], timeout=DEADLINE)
+            done = session.run(["python3", "-B", str(program), str(module), *rest], timeout=DEADLINE)
     finally:
         guest.stop()
     if done["code"]:

@@ -4,7 +4,7 @@
 
 #include <linux/mm.h>
 
-#include "nvlab.h"
+#include "io.h"
 
 /* Commands of one pass, so that a flood of them cannot keep CC from being seen. */
 #define NVL_ADMIN_BATCH	64
@@ -18,7 +18,7 @@
  * @cmd: the command
  * @data: what to send
  * @have: bytes of @data; after them come zeros
- * @len: bytes the host wants, up to NVL_MAX_TRANSFER
+ * @len: bytes the host wants, up to nvl_max_transfer()
  *
  * Return: status field.
  */
@@ -43,6 +43,27 @@ u16 nvl_admin_reply(struct nvl_ctrl *ctrl, const struct nvme_command *cmd,
 	return 0;
 }
 
+/**
+ * nvl_admin_take() - take data from the host
+ * @ctrl: the controller
+ * @cmd: the command
+ * @data: where to
+ * @len: bytes, up to a page
+ *
+ * Return: status field.
+ */
+u16 nvl_admin_take(struct nvl_ctrl *ctrl, const struct nvme_command *cmd,
+		   void *data, u32 len)
+{
+	u16 status;
+	u32 nr;
+
+	status = nvl_prp_map(ctrl, cmd, len, ctrl->segments, &nr);
+	if (!status)
+		nvl_gather(ctrl->segments, data, len);
+	return status;
+}
+
 static bool nvl_qid_valid(const struct nvl_ctrl *ctrl, u16 qid)
 {
 	return qid && qid <= ctrl->nr_queues;
@@ -57,7 +78,7 @@ static u16 nvl_queue_error(int err)
 static u16 nvl_create_check(struct nvl_ctrl *ctrl, u16 flags, u16 size, u64 prp,
 			    u8 entry_shift, u8 want_shift)
 {
-	if (!size || size >= NVL_MAX_ENTRIES || entry_shift != want_shift)
+	if (!size || size >= ctrl->set->entries || entry_shift != want_shift)
 		return NVME_SC_QUEUE_SIZE | NVL_DNR;
 	if (!(flags & NVME_QUEUE_PHYS_CONTIG))
 		return NVME_SC_INVALID_FIELD | NVL_DNR;
@@ -146,6 +167,22 @@ static u16 nvl_delete_cq(struct nvl_ctrl *ctrl, const struct nvme_command *cmd)
 	return 0;
 }
 
+/* Of admin commands only asynchronous event requests wait. */
+static void nvl_abort_event(struct nvl_ctrl *ctrl, u16 cid, u32 *result)
+{
+	u8 i;
+
+	for (i = 0; i < ctrl->nr_aers; i++) {
+		if (ctrl->aers[i] != cid || !nvl_cq_room(ctrl->acq))
+			continue;
+		ctrl->aers[i] = ctrl->aers[--ctrl->nr_aers];
+		ctrl->acq->promised++;
+		nvl_cq_post(ctrl->acq, ctrl->asq, cid, NVME_SC_ABORT_REQ, 0);
+		*result = 0;
+		return;
+	}
+}
+
 /* Bit 0 of the result says that the command was not aborted. */
 static u16 nvl_abort(struct nvl_ctrl *ctrl, const struct nvme_command *cmd, u32 *result)
 {
@@ -153,6 +190,8 @@ static u16 nvl_abort(struct nvl_ctrl *ctrl, const struct nvme_command *cmd, u32 
 	struct nvl_sq *sq;
 
 	*result = 1;
+	if (!qid)
+		nvl_abort_event(ctrl, cmd->abort.cid, result);
 	if (!nvl_qid_valid(ctrl, qid))
 		return qid ? NVME_SC_INVALID_FIELD | NVL_DNR : 0;
 	sq = ctrl->sqs[qid];
@@ -198,6 +237,12 @@ static u16 nvl_admin_execute(struct nvl_ctrl *ctrl, const struct nvme_command *c
 		return nvl_get_features(ctrl, cmd, result);
 	case nvme_admin_async_event:
 		return nvl_async_event(ctrl, cmd);
+	case nvme_admin_ns_mgmt:
+		return nvl_ns_management(ctrl, cmd, result);
+	case nvme_admin_ns_attach:
+		return nvl_ns_attachment(ctrl, cmd);
+	case nvme_admin_format_nvm:
+		return nvl_format(ctrl, cmd);
 	default:
 		return NVME_SC_INVALID_OPCODE | NVL_DNR;
 	}
@@ -214,45 +259,8 @@ static bool nvl_admin_one(struct nvl_ctrl *ctrl)
 	if (status == NVL_HELD)
 		return false;
 	if (status)
-		nvl_log_error(ctrl, 0, &cmd, status);
+		nvl_log_error(ctrl, ctrl->asq, &cmd, status);
 	nvl_cq_post(ctrl->acq, ctrl->asq, cmd.common.command_id, status, result);
-	return true;
-}
-
-/**
- * nvl_event() - something happened that the host may want to know; any context
- * @ctrl: the controller
- * @event: what
- */
-void nvl_event(struct nvl_ctrl *ctrl, enum nvl_event event)
-{
-	set_bit(event, &ctrl->events);
-	nvl_control_kick(ctrl);
-}
-
-/* Double word 0 of the completion: type, information, log page. */
-static u32 nvl_event_result(unsigned int event)
-{
-	static const u32 results[] = {
-		[NVL_EVENT_DOORBELL] = NVME_AER_ERROR | 1 << 8 | NVME_LOG_ERROR << 16,
-	};
-
-	return results[event];
-}
-
-/* An event type is not repeated until the host has read the log. */
-static bool nvl_events_post(struct nvl_ctrl *ctrl)
-{
-	unsigned long ready = READ_ONCE(ctrl->events) & ~ctrl->masked;
-	unsigned int event = __ffs(ready | BIT(BITS_PER_LONG - 1));
-
-	if (!ready || !ctrl->nr_aers || !READ_ONCE(ctrl->dma) || !nvl_cq_room(ctrl->acq))
-		return false;
-	clear_bit(event, &ctrl->events);
-	__set_bit(event, &ctrl->masked);
-	ctrl->acq->promised++;
-	nvl_cq_post(ctrl->acq, ctrl->asq, ctrl->aers[--ctrl->nr_aers], 0,
-		    nvl_event_result(event));
 	return true;
 }
 
@@ -288,6 +296,7 @@ bool nvl_admin_poll(struct nvl_ctrl *ctrl)
 		done++;
 	}
 	WRITE_ONCE(ctrl->admin_head, ctrl->asq->head);
+	nvl_health_poll(ctrl);
 	posted |= nvl_events_post(ctrl);
 	if (posted)
 		nvl_irq_raise(ctrl, ctrl->acq->vector);

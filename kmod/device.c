@@ -7,6 +7,7 @@
 #include <linux/slab.h>
 
 #include "nvlab.h"
+#include "trace.h"
 
 static DEFINE_IDA(nvl_ids);
 
@@ -54,34 +55,46 @@ static int nvl_ctrl_init_core(struct nvl_ctrl *ctrl)
 {
 	const struct nvl_settings *set = ctrl->set;
 	struct nvc_config config = {
-		.kind = NVC_NVM,
+		.kind = set->kind,
 		.block_shift = ilog2(set->block_size),
 		.vwc = set->vwc,
+		.seed = set->seed,
 		.timing = set->timing,
+		.model = set->medium,
 	};
 	int err;
 
-	config.blocks = (set->size - NVL_BAR_SIZE) >> config.block_shift;
+	ctrl->capacity = ctrl->place->size - NVL_BAR_SIZE;
+	config.blocks = ctrl->capacity >> config.block_shift;
 	err = nvc_check(&config);
 	if (err) {
-		pr_err("%s: a value is out of range: block size, timing, or capacity\n",
+		pr_err("%s: a value is out of range: block size, timing, medium, or capacity\n",
 		       ctrl->name);
 		return err;
 	}
-	ctrl->nr_blocks = config.blocks;
-	ctrl->block_shift = config.block_shift;
-	ctrl->core = kvzalloc(nvc_size(&config), GFP_KERNEL);
-	return ctrl->core ? nvc_init(ctrl->core, &config) : -ENOMEM;
+	return nvl_core_init(ctrl, &config);
 }
 
 static void nvl_ctrl_free(struct nvl_ctrl *ctrl)
 {
 	kvfree(ctrl->core);
+	nvl_trace_free(ctrl);
 	kfree(ctrl->segments);
 	free_page((unsigned long)ctrl->page);
 	if (ctrl->id >= 0)
 		ida_free(&nvl_ids, ctrl->id);
 	kvfree(ctrl);
+}
+
+static void nvl_ctrl_init_locks(struct nvl_ctrl *ctrl)
+{
+	int i;
+
+	spin_lock_init(&ctrl->core_lock);
+	spin_lock_init(&ctrl->errors.lock);
+	mutex_init(&ctrl->ns_lock);
+	for (i = 0; i < NVL_PAGE_LOCKS; i++)
+		spin_lock_init(&ctrl->page_locks[i].lock);
 }
 
 static int nvl_ctrl_init(struct nvl_ctrl *ctrl)
@@ -93,11 +106,12 @@ static int nvl_ctrl_init(struct nvl_ctrl *ctrl)
 	ctrl->segments = kcalloc(NVL_MAX_PAGES, sizeof(*ctrl->segments), GFP_KERNEL);
 	if (!ctrl->page || !ctrl->segments)
 		return -ENOMEM;
-	spin_lock_init(&ctrl->core_lock);
-	spin_lock_init(&ctrl->errors.lock);
-	ctrl->nr_queues = clamp(2 * num_possible_cpus(), 8U, (unsigned int)NVL_MAX_QUEUES);
+	nvl_ctrl_init_locks(ctrl);
+	ctrl->nr_queues = ctrl->set->queues ?:
+			  clamp(2 * num_possible_cpus(), 8U, (unsigned int)NVL_MAX_QUEUES);
+	ctrl->feat.vwc = 1;
 	ctrl->born = ktime_get_ns();
-	return nvl_ctrl_init_core(ctrl);
+	return nvl_trace_alloc(ctrl, nvl_workers_wanted(ctrl)) ?: nvl_ctrl_init_core(ctrl);
 }
 
 static struct nvl_ctrl *nvl_ctrl_alloc(struct nvl_device *device)
@@ -110,7 +124,10 @@ static struct nvl_ctrl *nvl_ctrl_alloc(struct nvl_device *device)
 		return ERR_PTR(-ENOMEM);
 	ctrl->name = config_item_name(&device->group.cg_item);
 	ctrl->set = &device->set;
-	err = nvl_ctrl_init(ctrl);
+	ctrl->place = &device->place;
+	ctrl->life = &device->life;
+	err = nvl_ctrl_init(ctrl) ?: nvl_spaces_make(ctrl, device) ?:
+	      nvl_faults_arm(ctrl, device);
 	if (err) {
 		nvl_ctrl_free(ctrl);
 		return ERR_PTR(err);
@@ -135,14 +152,20 @@ static int nvl_ctrl_start(struct nvl_ctrl *ctrl)
 	err = nvl_control_start(ctrl);
 	if (err)
 		goto stop_workers;
+	err = nvl_trace_show(ctrl);
+	if (err)
+		goto stop_control;
 	nvl_wake_add(ctrl);
 	err = nvl_pci_add(ctrl);
 	if (err)
-		goto stop_control;
+		goto hide_trace;
+	nvl_stats_add(ctrl);
 	return 0;
 
-stop_control:
+hide_trace:
 	nvl_wake_del(ctrl);
+	nvl_trace_hide(ctrl);
+stop_control:
 	nvl_control_stop(ctrl);
 stop_workers:
 	nvl_workers_stop(ctrl);
@@ -155,10 +178,14 @@ unmap:
 
 static void nvl_ctrl_stop(struct nvl_ctrl *ctrl)
 {
+	nvl_trace_end(ctrl);
+	nvl_stats_del(ctrl);
 	nvl_pci_remove(ctrl);
 	nvl_wake_del(ctrl);
 	nvl_control_stop(ctrl);
+	cancel_work_sync(&ctrl->unplug);
 	nvl_workers_stop(ctrl);
+	nvl_trace_hide(ctrl);
 	nvl_irq_exit(ctrl);
 	nvl_region_unmap(ctrl);
 }
@@ -169,7 +196,7 @@ static void nvl_ctrl_greet(const struct nvl_ctrl *ctrl)
 
 	nvl_pci_name(ctrl, address, sizeof(address));
 	pr_info("%s: %llu MiB at %s, %u workers\n", ctrl->name,
-		ctrl->nr_blocks << ctrl->block_shift >> 20, address, ctrl->nr_workers);
+		ctrl->capacity >> 20, address, ctrl->nr_workers);
 }
 
 /**
@@ -177,27 +204,37 @@ static void nvl_ctrl_greet(const struct nvl_ctrl *ctrl)
  * @device: the device, locked, its power off
  *
  * Return: 0; -ENODEV (a CPU is offline), -EINVAL or -ERANGE (a value), -ENOMEM,
- * or as nvl_region_check(), nvl_region_map() and nvl_pci_add().
+ * or as nvl_reserve_take(), nvl_spaces_make(), nvl_region_map() and nvl_pci_add().
  */
 int nvl_device_on(struct nvl_device *device)
 {
 	struct nvl_ctrl *ctrl;
 	int err;
 
-	err = nvl_region_check(&device->set) ?: nvl_ctrl_check_cpus(&device->set);
+	err = nvl_reserve_take(device);
 	if (err)
 		return err;
+	err = nvl_ctrl_check_cpus(&device->set);
+	if (err)
+		goto give;
 	ctrl = nvl_ctrl_alloc(device);
-	if (IS_ERR(ctrl))
-		return PTR_ERR(ctrl);
-	err = nvl_ctrl_start(ctrl);
-	if (err) {
-		nvl_ctrl_free(ctrl);
-		return err;
+	if (IS_ERR(ctrl)) {
+		err = PTR_ERR(ctrl);
+		goto give;
 	}
+	device->life.cycles++;
+	err = nvl_ctrl_start(ctrl);
+	if (err)
+		goto free;
 	nvl_ctrl_greet(ctrl);
 	device->ctrl = ctrl;
 	return 0;
+
+free:
+	nvl_ctrl_free(ctrl);
+give:
+	nvl_reserve_give(device);
+	return err;
 }
 
 /**
@@ -212,7 +249,9 @@ void nvl_device_off(struct nvl_device *device)
 		return;
 	device->ctrl = NULL;
 	nvl_ctrl_stop(ctrl);
+	device->life.on += ktime_get_ns() - ctrl->born;
 	nvl_ctrl_free(ctrl);
+	nvl_reserve_give(device);
 }
 
 /**
@@ -227,73 +266,9 @@ int nvl_device_timing(struct nvl_device *device, const struct nvc_timing *timing
 	struct nvl_ctrl *ctrl = device->ctrl;
 	int err = 0;
 
-	if (ctrl) {
-		spin_lock(&ctrl->core_lock);
-		err = nvc_set_timing(ctrl->core, ktime_get_ns(), timing);
-		spin_unlock(&ctrl->core_lock);
-	}
+	if (ctrl)
+		err = nvl_core_timing(ctrl, timing);
 	if (!err)
 		device->set.timing = *timing;
 	return err;
-}
-
-static struct nvl_worker_stats nvl_stats_sum(const struct nvl_ctrl *ctrl)
-{
-	struct nvl_worker_stats sum = {};
-	unsigned int i;
-
-	for (i = 0; i < ctrl->nr_workers; i++) {
-		const struct nvl_worker_stats *s = &ctrl->workers[i].stats;
-
-		sum.commands += READ_ONCE(s->commands);
-		sum.errors += READ_ONCE(s->errors);
-		sum.late += READ_ONCE(s->late);
-		sum.passes += READ_ONCE(s->passes);
-		sum.sleeps += READ_ONCE(s->sleeps);
-		sum.gaps += READ_ONCE(s->gaps);
-		sum.lost += READ_ONCE(s->lost);
-		sum.interrupts += READ_ONCE(s->interrupts);
-	}
-	return sum;
-}
-
-static ssize_t nvl_stats_show_core(struct nvl_ctrl *ctrl, char *page)
-{
-	struct nvc_counters c;
-
-	spin_lock(&ctrl->core_lock);
-	nvc_count(ctrl->core, &c);
-	spin_unlock(&ctrl->core_lock);
-	return sysfs_emit(page,
-			  "reads %llu\nwrites %llu\nflushes %llu\nzeroes %llu\ndsms %llu\n"
-			  "blocks_read %llu\nblocks_written %llu\nblocks_zeroed %llu\n"
-			  "blocks_deallocated %llu\n",
-			  c.reads, c.writes, c.flushes, c.zeroes, c.dsms, c.blocks_read,
-			  c.blocks_written, c.blocks_zeroed, c.blocks_deallocated);
-}
-
-/**
- * nvl_device_stats() - what a device has done since its power went on
- * @device: the device, locked
- * @page: for lines of a name and a number; empty if the power is off
- *
- * Return: bytes.
- */
-ssize_t nvl_device_stats(struct nvl_device *device, char *page)
-{
-	struct nvl_ctrl *ctrl = device->ctrl;
-	struct nvl_worker_stats s;
-	ssize_t len;
-
-	if (!ctrl)
-		return 0;
-	s = nvl_stats_sum(ctrl);
-	len = nvl_stats_show_core(ctrl, page);
-	return len + scnprintf(page + len, PAGE_SIZE - len,
-			       "commands %llu\nerrors %llu\nlate %llu\nslow_poll %llu\n"
-			       "passes %llu\nsleeps %llu\ngaps %llu\nlost %llu\n"
-			       "interrupts %llu\n",
-			       s.commands, s.errors, s.late,
-			       (u64)atomic64_read(&ctrl->slow), s.passes, s.sleeps,
-			       s.gaps, s.lost, s.interrupts);
 }

@@ -1,11 +1,28 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* Identify (NVMe 1.4, 5.15). */
+/* Identify (NVMe 1.4, 5.15), and what 2.0 adds that drivers ask for. */
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
 
+#include <linux/log2.h>
 #include <linux/string.h>
 
 #include "compat.h"
 #include "nvlab.h"
+
+/* Of NVMe 2.0. */
+#define NVL_CNS_CS_ACTIVE_LIST		0x07
+#define NVL_CNS_CS_ALLOCATED_LIST	0x1a
+#define NVL_CNS_CS_VECTORS		0x1c
+#define NVL_ID_NS_MSSRL			74
+#define NVL_ID_NS_MCL			76
+#define NVL_ID_NS_MSRC			80
+#define NVL_ID_CTRL_OCFS		534
+#define NVL_ONCS_COPY			BIT(8)
+
+/* Of a name that no other namespace has, had, or will have. */
+static u64 nvl_ns_kind(const struct nvl_ctrl *ctrl, u32 nsid, char what)
+{
+	return what | (nsid - 1) << 8 | (u64)ctrl->ns[nsid].made << 32;
+}
 
 static void nvl_pad(char *field, size_t len, const char *text)
 {
@@ -15,17 +32,19 @@ static void nvl_pad(char *field, size_t len, const char *text)
 
 static void nvl_fill_limits(const struct nvl_ctrl *ctrl, struct nvme_id_ctrl *id)
 {
-	id->mdts = NVL_MDTS;
+	id->mdts = ctrl->set->mdts;
 	id->acl = 3;
 	id->aerl = NVL_MAX_AERS - 1;
 	id->elpe = NVL_ERROR_ENTRIES - 1;
 	id->sqes = NVME_NVM_IOSQES << 4 | NVME_NVM_IOSQES;
 	id->cqes = NVME_NVM_IOCQES << 4 | NVME_NVM_IOCQES;
-	id->maxcmd = cpu_to_le16(NVL_MAX_ENTRIES);
-	id->nn = cpu_to_le32(NVL_NSID);
-	id->wctemp = cpu_to_le16(273 + 70);
-	id->cctemp = cpu_to_le16(273 + 80);
-	put_unaligned_le64(ctrl->nr_blocks << ctrl->block_shift, id->tnvmcap);
+	id->maxcmd = cpu_to_le16(ctrl->set->entries);
+	id->nn = cpu_to_le32(NVC_MAX_NS);
+	id->mnan = id->nn;
+	id->wctemp = cpu_to_le16(NVL_WARNING_TEMPERATURE);
+	id->cctemp = cpu_to_le16(NVL_CRITICAL_TEMPERATURE);
+	put_unaligned_le64(ctrl->capacity, id->tnvmcap);
+	put_unaligned_le64(nvc_ns_free(ctrl->core, NULL), id->unvmcap);
 }
 
 static void nvl_fill_abilities(const struct nvl_ctrl *ctrl, struct nvme_id_ctrl *id)
@@ -35,8 +54,16 @@ static void nvl_fill_abilities(const struct nvl_ctrl *ctrl, struct nvme_id_ctrl 
 	id->lpa = 1 << 1 | 1 << 2;		/* effects log, extended data */
 	id->npss = 0;
 	id->psd[0].max_power = cpu_to_le16(500);
-	id->oncs = cpu_to_le16(NVME_CTRL_ONCS_DSM | NVME_CTRL_ONCS_WRITE_ZEROES |
-			       1 << 4);		/* Select of Get Features */
+	id->oaes = cpu_to_le32(1 << 8);		/* namespace attributes */
+	id->oacs = cpu_to_le16(1 << 1 | NVME_CTRL_OACS_NS_MNGT_SUPP);	/* Format NVM */
+	id->oncs = cpu_to_le16(NVME_CTRL_ONCS_COMPARE |
+			       NVME_CTRL_ONCS_WRITE_UNCORRECTABLE |
+			       NVME_CTRL_ONCS_DSM | NVME_CTRL_ONCS_WRITE_ZEROES |
+			       1 << 4 |		/* Select of Get Features */
+			       NVME_CTRL_ONCS_TIMESTAMP | 1 << 7 |	/* Verify */
+			       NVL_ONCS_COPY);
+	put_unaligned_le16(1, (u8 *)id + NVL_ID_CTRL_OCFS);
+	id->nwpc = 1;				/* write protect, and no longer */
 	/* bits 2:1: Flush takes NSID FFFFFFFFh */
 	id->vwc = 3 << 1 | (ctrl->set->vwc ? NVME_CTRL_VWC_PRESENT : 0);
 	id->rtd3r = cpu_to_le32(USEC_PER_SEC);
@@ -49,7 +76,7 @@ static void nvl_identify_ctrl(const struct nvl_ctrl *ctrl, struct nvme_id_ctrl *
 	id->ssvid = cpu_to_le16(NVL_PCI_VENDOR);
 	nvl_pad(id->sn, sizeof(id->sn), ctrl->set->serial);
 	nvl_pad(id->mn, sizeof(id->mn), ctrl->set->model);
-	nvl_pad(id->fr, sizeof(id->fr), NVL_VERSION);
+	nvl_pad(id->fr, sizeof(id->fr), ctrl->set->firmware);
 	id->rab = 3;
 	id->cntlid = cpu_to_le16(1);
 	id->ver = cpu_to_le32(NVME_VS(1, 4, 0));
@@ -59,27 +86,55 @@ static void nvl_identify_ctrl(const struct nvl_ctrl *ctrl, struct nvme_id_ctrl *
 }
 
 /* The universal administered bit off, the local bit on: nobody's OUI. */
-static void nvl_ns_ids(const struct nvl_ctrl *ctrl, u8 nguid[16], u8 eui64[8])
+static void nvl_ns_ids(const struct nvl_ctrl *ctrl, u32 nsid, u8 nguid[16], u8 eui64[8])
 {
 	u64 id[2];
 
-	nvl_identity(ctrl->name, 'n', id);
+	nvl_identity(ctrl->name, nvl_ns_kind(ctrl, nsid, 'n'), id);
 	put_unaligned_be64(id[0], nguid);
 	put_unaligned_be64(id[1], nguid + 8);
 	nguid[8] = (nguid[8] | 2) & ~1;
 	memcpy(eui64, nguid + 8, 8);
 }
 
-static void nvl_identify_ns(const struct nvl_ctrl *ctrl, struct nvme_id_ns *id)
+/* What all namespaces have in common. */
+static void nvl_fill_formats(struct nvme_id_ns *id)
 {
-	id->nsze = cpu_to_le64(ctrl->nr_blocks);
+	id->nlbaf = 1;
+	id->lbaf[0].ds = ilog2(SZ_512);
+	id->lbaf[0].rp = NVME_LBAF_RP_BEST;
+	id->lbaf[1].ds = ilog2(SZ_4K);
+	id->lbaf[1].rp = NVME_LBAF_RP_BEST;
+	/* DULBE can be asked for */
+	id->nsfeat = 1 << 2;
+	/* what reads as zeros after deallocation, and Write Zeroes does deallocate */
+	id->dlfeat = 1 | 1 << 3;
+}
+
+/* Fields that came after 1.4. */
+static void nvl_fill_copy(struct nvme_id_ns *id, u8 block_shift)
+{
+	u32 most = 1U << (NVC_COPY_SHIFT - block_shift);
+
+	put_unaligned_le16(most, (u8 *)id + NVL_ID_NS_MSSRL);
+	put_unaligned_le32(most, (u8 *)id + NVL_ID_NS_MCL);
+	((u8 *)id)[NVL_ID_NS_MSRC] = NVC_MAX_SOURCES - 1;
+}
+
+static void nvl_identify_ns(const struct nvl_ctrl *ctrl, u32 nsid, struct nvme_id_ns *id)
+{
+	const struct nvc_ns *ns = nvc_ns_get(ctrl->core, nsid);
+
+	nvl_fill_formats(id);
+	id->nsze = cpu_to_le64(ns->blocks);
 	id->ncap = id->nsze;
 	id->nuse = id->nsze;
-	/* one format: what reads as zeros after deallocation, and says so */
-	id->lbaf[0].ds = ctrl->block_shift;
-	id->dlfeat = 1 | 1 << 3;
-	put_unaligned_le64(ctrl->nr_blocks << ctrl->block_shift, id->nvmcap);
-	nvl_ns_ids(ctrl, id->nguid, id->eui64);
+	id->flbas = ns->block_shift == ilog2(SZ_4K);
+	id->nmic = ctrl->ns[nsid].shared;
+	id->nsattr = ns->flags & NVC_NS_PROTECTED ? 1 : 0;
+	put_unaligned_le64(ns->bytes, id->nvmcap);
+	nvl_fill_copy(id, ns->block_shift);
+	nvl_ns_ids(ctrl, nsid, id->nguid, id->eui64);
 }
 
 static u8 *nvl_descriptor(u8 *at, u8 type, u8 len, const void *value)
@@ -92,41 +147,149 @@ static u8 *nvl_descriptor(u8 *at, u8 type, u8 len, const void *value)
 	return at + sizeof(*desc) + len;
 }
 
-static void nvl_identify_descriptors(const struct nvl_ctrl *ctrl, u8 *at)
+static void nvl_identify_descriptors(const struct nvl_ctrl *ctrl, u32 nsid, u8 *at)
 {
 	u8 nguid[16], eui64[8];
+	u8 csi = 0;
 	u8 uuid[16];
 	u64 id[2];
 
-	nvl_ns_ids(ctrl, nguid, eui64);
-	nvl_identity(ctrl->name, 'u', id);
+	nvl_ns_ids(ctrl, nsid, nguid, eui64);
+	nvl_identity(ctrl->name, nvl_ns_kind(ctrl, nsid, 'u'), id);
 	memcpy(uuid, id, sizeof(uuid));
 	uuid[6] = (uuid[6] & 0x0f) | 0x80; /* RFC 9562: version 8 */
 	uuid[8] = (uuid[8] & 0x3f) | 0x80;
 	at = nvl_descriptor(at, NVME_NIDT_EUI64, sizeof(eui64), eui64);
 	at = nvl_descriptor(at, NVME_NIDT_NGUID, sizeof(nguid), nguid);
-	nvl_descriptor(at, NVME_NIDT_UUID, sizeof(uuid), uuid);
+	at = nvl_descriptor(at, NVME_NIDT_UUID, sizeof(uuid), uuid);
+	nvl_descriptor(at, NVME_NIDT_CSI, sizeof(csi), &csi);
 }
 
-/* Namespaces above @nsid: there is one. */
-static u16 nvl_identify_list(u32 nsid, __le32 *list)
+/**
+ * nvl_ns_status() - whether a namespace is active for a controller
+ * @ctrl: the controller
+ * @nsid: any number
+ *
+ * Return: status field: success, Invalid Namespace or Format (no valid NSID),
+ * or Invalid Field (inactive).
+ */
+u16 nvl_ns_status(const struct nvl_ctrl *ctrl, u32 nsid)
+{
+	const struct nvc_ns *ns = nvc_ns_get(ctrl->core, nsid);
+
+	if (!nsid || nsid > NVC_MAX_NS)
+		return NVME_SC_INVALID_NS | NVL_DNR;
+	return ns && ns->attached & 1 ? 0 : NVME_SC_INVALID_FIELD | NVL_DNR;
+}
+
+/* Namespaces above @nsid: those attached here, or all. */
+static u16 nvl_identify_list(const struct nvl_ctrl *ctrl, u32 nsid, bool active, __le32 *list)
 {
 	if (nsid >= 0xfffffffe)
 		return NVME_SC_INVALID_NS | NVL_DNR;
-	if (nsid < NVL_NSID)
-		list[0] = cpu_to_le32(NVL_NSID);
+	while (nsid++ < NVC_MAX_NS)
+		if (active ? !nvl_ns_status(ctrl, nsid) : !!nvc_ns_get(ctrl->core, nsid))
+			*list++ = cpu_to_le32(nsid);
 	return 0;
 }
 
-static u16 nvl_identify_active(const struct nvl_ctrl *ctrl, u8 cns, u32 nsid)
+/* A namespace that is valid and not there, or inactive, is all zeros. */
+static u16 nvl_identify_one(const struct nvl_ctrl *ctrl, u32 nsid, bool active,
+			    struct nvme_id_ns *id)
 {
-	if (nsid != NVL_NSID)
+	if (active && nsid == NVME_NSID_ALL) {
+		nvl_fill_formats(id);
+		return 0;
+	}
+	if (!nsid || nsid > NVC_MAX_NS)
 		return NVME_SC_INVALID_NS | NVL_DNR;
-	if (cns == NVME_ID_CNS_NS)
-		nvl_identify_ns(ctrl, ctrl->page);
-	else
-		nvl_identify_descriptors(ctrl, ctrl->page);
+	if (active ? !nvl_ns_status(ctrl, nsid) : !!nvc_ns_get(ctrl->core, nsid))
+		nvl_identify_ns(ctrl, nsid, id);
 	return 0;
+}
+
+/* Controllers with an identifier of @first at least; there is one, number 1. */
+static u16 nvl_identify_ctrls(const struct nvl_ctrl *ctrl, u16 first, bool there, __le16 *list)
+{
+	if (there && first <= 1) {
+		list[0] = cpu_to_le16(1);
+		list[1] = cpu_to_le16(1);
+	}
+	return 0;
+}
+
+static u16 nvl_identify_attached(const struct nvl_ctrl *ctrl, u32 nsid, u16 first, void *list)
+{
+	const struct nvc_ns *ns = nvc_ns_get(ctrl->core, nsid);
+
+	if (!nsid || nsid > NVC_MAX_NS)
+		return NVME_SC_INVALID_NS | NVL_DNR;
+	if (!ns)
+		return NVME_SC_INVALID_FIELD | NVL_DNR;
+	return nvl_identify_ctrls(ctrl, first, ns->attached & 1, list);
+}
+
+/* What a command set adds; there is one, the NVM command set, number 0. */
+static u16 nvl_identify_set(const struct nvl_ctrl *ctrl, const struct nvme_identify *c)
+{
+	u32 nsid = le32_to_cpu(c->nsid);
+	u16 status;
+
+	if (c->csi)
+		return NVME_SC_INVALID_FIELD | NVL_DNR;
+	switch (c->cns) {
+	case NVME_ID_CNS_CS_NS:
+		return nvl_ns_status(ctrl, nsid);
+	case NVL_CNS_CS_ACTIVE_LIST:
+		return nvl_identify_list(ctrl, nsid, true, ctrl->page);
+	case NVL_CNS_CS_ALLOCATED_LIST:
+		return nvl_identify_list(ctrl, nsid, false, ctrl->page);
+	case NVL_CNS_CS_VECTORS:
+		status = le16_to_cpu(c->ctrlid);
+		if (status != 1 && status != 0xffff)
+			return NVME_SC_INVALID_FIELD | NVL_DNR;
+		put_unaligned_le64(1, ctrl->page);
+		return 0;
+	default:
+		return 0;	/* NVME_ID_CNS_CS_CTRL: no limits but MDTS */
+	}
+}
+
+static u16 nvl_identify_fill(struct nvl_ctrl *ctrl, const struct nvme_identify *c)
+{
+	u32 nsid = le32_to_cpu(c->nsid);
+	u16 first = le16_to_cpu(c->ctrlid);
+	u16 status;
+
+	switch (c->cns) {
+	case NVME_ID_CNS_NS:
+	case NVME_ID_CNS_NS_PRESENT:
+		return nvl_identify_one(ctrl, nsid, c->cns == NVME_ID_CNS_NS, ctrl->page);
+	case NVME_ID_CNS_CTRL:
+		nvl_identify_ctrl(ctrl, ctrl->page);
+		return 0;
+	case NVME_ID_CNS_NS_ACTIVE_LIST:
+	case NVME_ID_CNS_NS_PRESENT_LIST:
+		return nvl_identify_list(ctrl, nsid, c->cns == NVME_ID_CNS_NS_ACTIVE_LIST,
+					 ctrl->page);
+	case NVME_ID_CNS_NS_DESC_LIST:
+		status = nvl_ns_status(ctrl, nsid);
+		if (!status)
+			nvl_identify_descriptors(ctrl, nsid, ctrl->page);
+		return status;
+	case NVME_ID_CNS_CTRL_NS_LIST:
+		return nvl_identify_attached(ctrl, nsid, first, ctrl->page);
+	case NVME_ID_CNS_CTRL_LIST:
+		return nvl_identify_ctrls(ctrl, first, true, ctrl->page);
+	case NVME_ID_CNS_CS_NS:
+	case NVME_ID_CNS_CS_CTRL:
+	case NVL_CNS_CS_ACTIVE_LIST:
+	case NVL_CNS_CS_ALLOCATED_LIST:
+	case NVL_CNS_CS_VECTORS:
+		return nvl_identify_set(ctrl, c);
+	default:
+		return NVME_SC_INVALID_FIELD | NVL_DNR;
+	}
 }
 
 /**
@@ -138,24 +301,9 @@ static u16 nvl_identify_active(const struct nvl_ctrl *ctrl, u8 cns, u32 nsid)
  */
 u16 nvl_identify(struct nvl_ctrl *ctrl, const struct nvme_command *cmd)
 {
-	u32 nsid = le32_to_cpu(cmd->identify.nsid);
-	u8 cns = cmd->identify.cns;
-	u16 status = 0;
+	u16 status;
 
 	memset(ctrl->page, 0, PAGE_SIZE);
-	switch (cns) {
-	case NVME_ID_CNS_NS:
-	case NVME_ID_CNS_NS_DESC_LIST:
-		status = nvl_identify_active(ctrl, cns, nsid);
-		break;
-	case NVME_ID_CNS_CTRL:
-		nvl_identify_ctrl(ctrl, ctrl->page);
-		break;
-	case NVME_ID_CNS_NS_ACTIVE_LIST:
-		status = nvl_identify_list(nsid, ctrl->page);
-		break;
-	default:
-		status = NVME_SC_INVALID_FIELD | NVL_DNR;
-	}
+	status = nvl_identify_fill(ctrl, &cmd->identify);
 	return status ?: nvl_admin_reply(ctrl, cmd, ctrl->page, PAGE_SIZE, PAGE_SIZE);
 }

@@ -1,30 +1,27 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * I/O commands, run to completion: the core decides, the data are copied here,
+ * I/O commands, run to completion: the core decides, copy.c moves the data
  * outside its lock, and the worker completes when the time has come.
  */
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
 
 #include <linux/ktime.h>
 
-#include "nvlab.h"
+#include "io.h"
+#include "trace.h"
 
 /* Deallocate, of Write Zeroes: bit 25 of double word 12 */
 #define NVL_WZ_DEAC	BIT(9)
 
-/* A command in hand. */
-struct nvl_io {
-	struct nvl_worker *w;
-	const struct nvme_command *cmd;
-	struct nvc_cmd core;
-	u32 bytes;
-	u32 nr_segments;
-};
+/* Descriptor format, of Copy: bits 11:8 of double word 12 */
+#define NVL_COPY_FORMAT	0xf00
 
-/* A place in the segments of a command. */
-struct nvl_cursor {
-	const struct nvl_segment *segment;
-	u32 done;
+/* Source range of Copy, format 0. */
+struct nvl_copy_source {
+	__le64 reserved;
+	__le64 slba;
+	__le16 nlb;
+	__le16 more[7];
 };
 
 static u16 nvl_io_map(struct nvl_io *io, u32 bytes)
@@ -35,67 +32,89 @@ static u16 nvl_io_map(struct nvl_io *io, u32 bytes)
 
 static u16 nvl_io_rw(struct nvl_io *io)
 {
-	u32 bytes = io->core.nlb << io->w->ctrl->block_shift;
+	u32 bytes = io->core.nlb << io->shift;
 
-	if (bytes > NVL_MAX_TRANSFER)
+	if (bytes > nvl_max_transfer(io->w->ctrl))
 		return NVME_SC_INVALID_FIELD | NVL_DNR;
 	return nvl_io_map(io, bytes);
 }
 
-/* The next @len bytes at most of the host's memory, in one piece. */
-static u8 *nvl_cursor_take(struct nvl_cursor *at, u32 *len)
+static u16 nvl_io_list(struct nvl_io *io, u32 nr, size_t each)
 {
-	u8 *addr = at->segment->addr + at->done;
+	u16 status = nvl_io_map(io, nr * each);
 
-	*len = min(*len, at->segment->len - at->done);
-	at->done += *len;
-	if (at->done == at->segment->len) {
-		at->segment++;
-		at->done = 0;
-	}
-	return addr;
-}
-
-/* PRPs are aligned to 4 bytes, so a range may straddle two pages. */
-static void nvl_gather(const struct nvl_segment *segments, void *to, u32 bytes)
-{
-	struct nvl_cursor at = { segments };
-	u32 part;
-
-	for (; bytes; bytes -= part, to += part) {
-		const u8 *from;
-
-		part = bytes;
-		from = nvl_cursor_take(&at, &part);
-		memcpy(to, from, part);
-	}
+	if (!status)
+		nvl_gather(io->w->segments, io->w->list, io->bytes);
+	io->core.nlb = nr;
+	return status;
 }
 
 static u16 nvl_io_dsm(struct nvl_io *io)
 {
 	struct nvl_worker *w = io->w;
+	const struct nvme_dsm_range *list = w->list;
 	u32 nr = (le32_to_cpu(io->cmd->dsm.nr) & 0xff) + 1;
-	u16 status = nvl_io_map(io, nr * sizeof(*w->dsm));
+	u16 status = nvl_io_list(io, nr, sizeof(*list));
 	u32 i;
 
-	if (status)
-		return status;
-	nvl_gather(w->segments, w->dsm, io->bytes);
-	for (i = 0; i < nr; i++) {
-		w->ranges[i].slba = le64_to_cpu(w->dsm[i].slba);
-		w->ranges[i].nlb = le32_to_cpu(w->dsm[i].nlb);
+	for (i = 0; !status && i < nr; i++) {
+		w->ranges[i].slba = le64_to_cpu(list[i].slba);
+		w->ranges[i].nlb = le32_to_cpu(list[i].nlb);
 	}
-	io->core.nlb = nr;
 	if (le32_to_cpu(io->cmd->dsm.attributes) & NVME_DSMGMT_AD)
 		io->core.flags = NVC_DEALLOCATE;
-	return 0;
+	return status;
 }
 
-/* Fields the core decides on, and the host memory of the data. */
+static u16 nvl_io_sources(struct nvl_io *io)
+{
+	struct nvl_worker *w = io->w;
+	const struct nvl_copy_source *list = w->list;
+	u32 cdw12 = le32_to_cpu(io->cmd->common.cdw12);
+	u32 nr = (cdw12 & 0xff) + 1;
+	u16 status;
+	u32 i;
+
+	if (cdw12 & NVL_COPY_FORMAT)
+		return NVME_SC_INVALID_FIELD | NVL_DNR;
+	status = nvl_io_list(io, nr, sizeof(*list));
+	for (i = 0; !status && i < nr; i++) {
+		w->ranges[i].slba = le64_to_cpu(list[i].slba);
+		w->ranges[i].nlb = le16_to_cpu(list[i].nlb) + 1;
+	}
+	return status;
+}
+
+/* The host memory of the data, and what is special to some commands. */
+static u16 nvl_io_parse_data(struct nvl_io *io)
+{
+	u16 control = le16_to_cpu(io->cmd->rw.control);
+
+	switch (io->core.opcode) {
+	case NVC_READ:
+	case NVC_WRITE:
+	case NVC_COMPARE:
+		if (control & NVME_RW_FUA)
+			io->core.flags = NVC_FUA;
+		return nvl_io_rw(io);
+	case NVC_WRITE_ZEROES:
+		if (control & NVL_WZ_DEAC)
+			io->core.flags = NVC_DEALLOCATE;
+		return 0;
+	case NVC_DSM:
+		return nvl_io_dsm(io);
+	case NVC_COPY:
+		return nvl_io_sources(io);
+	default:
+		return 0; /* the core knows */
+	}
+}
+
+/* Namespaces change only while no worker has a command in hand. */
 static u16 nvl_io_parse(struct nvl_io *io)
 {
 	const struct nvme_rw_command *rw = &io->cmd->rw;
-	u16 control = le16_to_cpu(rw->control);
+	const struct nvc_ns *ns;
 
 	io->core.nsid = le32_to_cpu(rw->nsid);
 	io->core.opcode = rw->opcode;
@@ -104,21 +123,12 @@ static u16 nvl_io_parse(struct nvl_io *io)
 	/* fused commands, SGLs: not offered */
 	if (rw->flags)
 		return NVME_SC_INVALID_FIELD | NVL_DNR;
-	switch (rw->opcode) {
-	case nvme_cmd_read:
-	case nvme_cmd_write:
-		if (control & NVME_RW_FUA)
-			io->core.flags = NVC_FUA;
-		return nvl_io_rw(io);
-	case nvme_cmd_write_zeroes:
-		if (control & NVL_WZ_DEAC)
-			io->core.flags = NVC_DEALLOCATE;
-		return 0;
-	case nvme_cmd_dsm:
-		return nvl_io_dsm(io);
-	default:
-		return 0; /* the core knows */
-	}
+	ns = nvc_ns_get(io->w->ctrl->core, io->core.nsid);
+	if (!ns)
+		return 0; /* the core will refuse it, unless it is for all */
+	io->start = ns->start;
+	io->shift = ns->block_shift;
+	return nvl_io_parse_data(io);
 }
 
 static void nvl_io_decide(struct nvl_io *io, struct nvc_decision *d)
@@ -128,80 +138,21 @@ static void nvl_io_decide(struct nvl_io *io, struct nvc_decision *d)
 	spin_lock(&ctrl->core_lock);
 	io->core.now = ktime_get_ns();
 	nvc_submit(ctrl->core, &io->core, io->w->ranges, d);
+	if (unlikely(d->data == NVC_DATA_FRESH)) {
+		io->locked = true;
+		nvl_io_move(io, d->data);
+	}
 	spin_unlock(&ctrl->core_lock);
+	nvl_trace_decided(io->w, &io->core, d);
 }
 
-static void nvl_copy_write(struct nvl_io *io)
+static void nvl_io_data(struct nvl_io *io, struct nvc_decision *d)
 {
-	struct nvl_ctrl *ctrl = io->w->ctrl;
-	struct nvl_cursor at = { io->w->segments };
-	u64 offset = io->core.slba << ctrl->block_shift;
-	u32 left = io->bytes;
-	u32 part;
-
-	for (; left; left -= part, offset += part) {
-		const u8 *from;
-		u8 *to;
-
-		part = left;
-		to = nvl_region_at(ctrl, offset, &part);
-		from = nvl_cursor_take(&at, &part);
-		memcpy(to, from, part);
-	}
-}
-
-/* @written: from storage, else zeros. */
-static void nvl_copy_read(struct nvl_io *io, struct nvl_cursor *at, u64 offset,
-			  u32 left, bool written)
-{
-	struct nvl_ctrl *ctrl = io->w->ctrl;
-	u32 part;
-
-	for (; left; left -= part, offset += part) {
-		const u8 *from;
-		u8 *to;
-
-		part = left;
-		from = nvl_region_at(ctrl, offset, &part);
-		to = nvl_cursor_take(at, &part);
-		if (written)
-			memcpy(to, from, part);
-		else
-			memset(to, 0, part);
-	}
-}
-
-static void nvl_copy_read_mixed(struct nvl_io *io)
-{
-	struct nvl_ctrl *ctrl = io->w->ctrl;
-	struct nvl_cursor at = { io->w->segments };
-	u64 slba = io->core.slba;
-	u32 left = io->core.nlb;
-	bool written;
-	u32 run;
-
-	for (; left; left -= run, slba += run) {
-		spin_lock(&ctrl->core_lock);
-		run = nvc_run(ctrl->core, slba, left, &written);
-		spin_unlock(&ctrl->core_lock);
-		nvl_copy_read(io, &at, slba << ctrl->block_shift,
-			      run << ctrl->block_shift, written);
-	}
-}
-
-static void nvl_io_copy(struct nvl_io *io, u16 data)
-{
-	struct nvl_cursor at = { io->w->segments };
-
-	if (io->core.opcode == NVC_WRITE && data == NVC_DATA_COPY)
-		nvl_copy_write(io);
-	else if (io->core.opcode != NVC_READ || data == NVC_DATA_NONE)
-		return;
-	else if (data == NVC_DATA_MIXED)
-		nvl_copy_read_mixed(io);
-	else
-		nvl_copy_read(io, &at, io->core.slba << io->w->ctrl->block_shift,
-			      io->bytes, data == NVC_DATA_COPY);
+	if (likely(!io->locked))
+		d->status = nvl_io_move(io, d->data);
+	if (unlikely(d->fault & NVC_CORRUPT))
+		nvl_io_corrupt(io, d->corrupt);
+	nvl_trace_copied(io->w);
 }
 
 /**
@@ -214,25 +165,27 @@ static void nvl_io_copy(struct nvl_io *io, u16 data)
  */
 u32 nvl_io(struct nvl_worker *w, struct nvl_sq *sq, const struct nvme_command *cmd)
 {
-	struct nvl_io io = { .w = w, .cmd = cmd };
+	struct nvl_io io = { .w = w, .cmd = cmd, .core.qid = sq->qid };
 	u16 cid = cmd->common.command_id;
-	struct nvc_decision d;
-	u16 status;
+	struct nvc_decision d = {};
 
-	status = nvl_io_parse(&io);
-	if (!status) {
+	d.status = nvl_io_parse(&io);
+	if (!d.status)
 		nvl_io_decide(&io, &d);
-		status = d.status;
-	}
-	if (status) {
-		nvl_log_error(w->ctrl, sq->qid, cmd, status);
-		w->stats.errors++;
-		nvl_worker_complete(w, sq, cid, status);
+	if (unlikely(d.fault & NVC_LOSES)) {
+		nvl_fault_lose(w, sq, d.fault);
 		return 0;
 	}
-	nvl_io_copy(&io, d.data);
+	if (d.status)
+		io.bytes = 0;
+	else
+		nvl_io_data(&io, &d);
+	if (unlikely(d.status)) {
+		nvl_log_error(w->ctrl, sq, cmd, d.status);
+		w->stats.errors++;
+	}
 	if (d.target <= io.core.now)
-		nvl_worker_complete(w, sq, cid, 0);
+		nvl_worker_complete(w, sq, cid, d.status);
 	else
 		nvl_worker_wait(w, sq, cid, &d);
 	return io.bytes;

@@ -7,31 +7,77 @@
 
 #include "compat.h"
 #include "nvlab.h"
+#include "trace.h"
+
+/* Vendor specific. */
+#define NVL_LOG_SSD	0xc0
+
+/* The byte of the command that is wrong, if the status tells: bits 7:0. */
+static u16 nvl_log_location(u16 status)
+{
+	switch (status & ~NVL_DNR) {
+	case NVME_SC_INVALID_OPCODE:
+		return offsetof(struct nvme_common_command, opcode);
+	case NVME_SC_INVALID_NS:
+		return offsetof(struct nvme_common_command, nsid);
+	case NVME_SC_PRP_INVALID_OFFSET:
+		return offsetof(struct nvme_common_command, dptr);
+	case NVME_SC_LBA_RANGE:
+	case NVME_SC_QID_INVALID:
+	case NVME_SC_INVALID_LOG_PAGE:
+		return offsetof(struct nvme_common_command, cdw10);
+	default:
+		return 0xffff;
+	}
+}
+
+/* Those that meet bad blocks; they also are inside their namespace then. */
+static bool nvl_log_reads(u8 opcode)
+{
+	return opcode == NVC_READ || opcode == NVC_COMPARE || opcode == NVC_VERIFY;
+}
+
+/* The first block that was in the way, or where the command began. */
+static u64 nvl_log_lba(struct nvl_ctrl *ctrl, const struct nvl_sq *sq,
+		       const struct nvme_command *cmd, u16 status)
+{
+	u64 lba = le64_to_cpu(cmd->rw.slba);
+
+	if (!sq->qid || cmd->common.opcode == nvme_cmd_dsm || cmd->common.opcode == NVC_COPY)
+		return 0;
+	if (status != NVC_SC_READ_ERROR || !nvl_log_reads(cmd->common.opcode))
+		return lba;
+	spin_lock(&ctrl->core_lock);
+	lba += nvc_readable(ctrl->core, le32_to_cpu(cmd->rw.nsid), lba,
+			    le16_to_cpu(cmd->rw.length) + 1);
+	spin_unlock(&ctrl->core_lock);
+	return lba;
+}
 
 /**
  * nvl_log_error() - note a command that failed
  * @ctrl: the controller
- * @qid: its submission queue
+ * @sq: its submission queue
  * @cmd: the command
  * @status: status field
  */
-void nvl_log_error(struct nvl_ctrl *ctrl, u16 qid, const struct nvme_command *cmd,
-		   u16 status)
+void nvl_log_error(struct nvl_ctrl *ctrl, const struct nvl_sq *sq,
+		   const struct nvme_command *cmd, u16 status)
 {
 	struct nvl_error_log *log = &ctrl->errors;
+	u64 lba = nvl_log_lba(ctrl, sq, cmd, status);
 	struct nvme_error_slot *slot;
 
 	spin_lock(&log->lock);
 	slot = &log->slots[log->count++ % NVL_ERROR_ENTRIES];
 	memset(slot, 0, sizeof(*slot));
 	slot->error_count = cpu_to_le64(log->count);
-	slot->sqid = cpu_to_le16(qid);
+	slot->sqid = cpu_to_le16(sq->qid);
 	slot->cmdid = cpu_to_le16(cmd->common.command_id);
 	slot->status_field = cpu_to_le16(status << 1);
-	slot->param_error_location = cpu_to_le16(0xffff);
+	slot->param_error_location = cpu_to_le16(nvl_log_location(status));
 	slot->nsid = cmd->common.nsid;
-	if (qid && cmd->common.opcode != nvme_cmd_dsm)
-		slot->lba = cmd->rw.slba;
+	slot->lba = cpu_to_le64(lba);
 	spin_unlock(&log->lock);
 }
 
@@ -51,9 +97,19 @@ static u32 nvl_log_errors(struct nvl_ctrl *ctrl)
 }
 
 /* SMART counts in thousands of 512 bytes, rounded up. */
-static void nvl_log_units(u8 field[16], u64 blocks, u8 block_shift)
+static void nvl_log_units(u8 field[16], u64 bytes)
 {
-	put_unaligned_le64(DIV_ROUND_UP_ULL(blocks << (block_shift - 9), 1000), field);
+	put_unaligned_le64(DIV_ROUND_UP_ULL(bytes >> 9, 1000), field);
+}
+
+static void nvl_log_times(const struct nvl_ctrl *ctrl, u64 busy, struct nvme_smart_log *log)
+{
+	u64 on = ctrl->life->on + ktime_get_ns() - ctrl->born;
+
+	put_unaligned_le64(div64_u64(busy, 60 * NSEC_PER_SEC), log->ctrl_busy_time);
+	put_unaligned_le64(div64_u64(on, 3600 * NSEC_PER_SEC), log->power_on_hours);
+	put_unaligned_le64(ctrl->life->cycles, log->power_cycles);
+	put_unaligned_le64(ctrl->life->unsafe, log->unsafe_shutdowns);
 }
 
 static u32 nvl_log_smart(struct nvl_ctrl *ctrl)
@@ -64,16 +120,16 @@ static u32 nvl_log_smart(struct nvl_ctrl *ctrl)
 	spin_lock(&ctrl->core_lock);
 	nvc_count(ctrl->core, &c);
 	spin_unlock(&ctrl->core_lock);
-	put_unaligned_le16(273 + 27, log->temperature);
+	log->critical_warning = nvl_health_warns(ctrl) ? NVME_SMART_CRIT_TEMPERATURE : 0;
+	put_unaligned_le16(READ_ONCE(ctrl->set->temperature), log->temperature);
 	log->avail_spare = 100;
 	log->spare_thresh = 10;
-	nvl_log_units(log->data_units_read, c.blocks_read, ctrl->block_shift);
-	nvl_log_units(log->data_units_written, c.blocks_written, ctrl->block_shift);
-	put_unaligned_le64(c.reads, log->host_reads);
+	nvl_log_units(log->data_units_read, c.bytes_read);
+	nvl_log_units(log->data_units_written, c.bytes_written);
+	put_unaligned_le64(c.reads + c.compares, log->host_reads);
 	put_unaligned_le64(c.writes, log->host_writes);
-	put_unaligned_le64(1, log->power_cycles);
-	put_unaligned_le64(div64_u64(ktime_get_ns() - ctrl->born, 3600 * NSEC_PER_SEC),
-			   log->power_on_hours);
+	put_unaligned_le64(c.media_errors, log->media_errors);
+	nvl_log_times(ctrl, c.busy, log);
 	put_unaligned_le64(ctrl->errors.count, log->num_err_log_entries);
 	return sizeof(*log);
 }
@@ -84,32 +140,86 @@ static u32 nvl_log_firmware(struct nvl_ctrl *ctrl)
 
 	log->afi = 1;
 	memset(&log->frs[0], ' ', sizeof(log->frs[0]));
-	memcpy(&log->frs[0], NVL_VERSION, min(sizeof(log->frs[0]), strlen(NVL_VERSION)));
+	memcpy(&log->frs[0], ctrl->set->firmware,
+	       min(sizeof(log->frs[0]), strlen(ctrl->set->firmware)));
 	return sizeof(*log);
 }
 
+/* NSIDs in ascending order; more than the list has room for cannot be. */
+static u32 nvl_log_changed(struct nvl_ctrl *ctrl)
+{
+	__le32 *list = ctrl->page;
+	u32 nr = 0;
+	u32 nsid;
+
+	for_each_set_bit(nsid, ctrl->changed, NVC_MAX_NS + 1)
+		list[nr++] = cpu_to_le32(nsid);
+	return PAGE_SIZE;
+}
+
+/* A command, and what it changes. */
+struct nvl_effect {
+	u8 opcode;
+	u32 effects;
+};
+
+#define NVL_SUPPORTED	NVME_CMD_EFFECTS_CSUPP
+#define NVL_CHANGES_LBA	(NVME_CMD_EFFECTS_CSUPP | NVME_CMD_EFFECTS_LBCC)
+#define NVL_CHANGES_NS	(NVME_CMD_EFFECTS_CSUPP | NVME_CMD_EFFECTS_NIC)
+/* alone: no other command of any namespace meanwhile */
+#define NVL_CHANGES_ALL	(NVL_CHANGES_LBA | NVME_CMD_EFFECTS_NCC | 2 << 16)
+
+static const struct nvl_effect nvl_admin_effects[] = {
+	{ nvme_admin_delete_sq, NVL_SUPPORTED },
+	{ nvme_admin_create_sq, NVL_SUPPORTED },
+	{ nvme_admin_get_log_page, NVL_SUPPORTED },
+	{ nvme_admin_delete_cq, NVL_SUPPORTED },
+	{ nvme_admin_create_cq, NVL_SUPPORTED },
+	{ nvme_admin_identify, NVL_SUPPORTED },
+	{ nvme_admin_abort_cmd, NVL_SUPPORTED },
+	{ nvme_admin_set_features, NVL_SUPPORTED },
+	{ nvme_admin_get_features, NVL_SUPPORTED },
+	{ nvme_admin_async_event, NVL_SUPPORTED },
+	{ nvme_admin_ns_mgmt, NVL_CHANGES_NS },
+	{ nvme_admin_ns_attach, NVL_CHANGES_NS },
+	{ nvme_admin_format_nvm, NVL_CHANGES_ALL },
+};
+
+static const struct nvl_effect nvl_io_effects[] = {
+	{ NVC_FLUSH, NVL_SUPPORTED },
+	{ NVC_WRITE, NVL_CHANGES_LBA },
+	{ NVC_READ, NVL_SUPPORTED },
+	{ NVC_WRITE_UNCOR, NVL_CHANGES_LBA },
+	{ NVC_COMPARE, NVL_SUPPORTED },
+	{ NVC_WRITE_ZEROES, NVL_CHANGES_LBA },
+	{ NVC_DSM, NVL_CHANGES_LBA },
+	{ NVC_VERIFY, NVL_SUPPORTED },
+	{ NVC_COPY, NVL_CHANGES_LBA },
+};
+
 static u32 nvl_log_effects(struct nvl_ctrl *ctrl)
 {
-	static const u8 admin[] = {
-		nvme_admin_delete_sq, nvme_admin_create_sq, nvme_admin_get_log_page,
-		nvme_admin_delete_cq, nvme_admin_create_cq, nvme_admin_identify,
-		nvme_admin_abort_cmd, nvme_admin_set_features,
-		nvme_admin_get_features, nvme_admin_async_event,
-	};
-	static const u8 changes[] = {
-		nvme_cmd_write, nvme_cmd_write_zeroes, nvme_cmd_dsm,
-	};
 	struct nvme_effects_log *log = ctrl->page;
 	int i;
 
-	for (i = 0; i < ARRAY_SIZE(admin); i++)
-		log->acs[admin[i]] = cpu_to_le32(NVME_CMD_EFFECTS_CSUPP);
-	log->iocs[nvme_cmd_read] = cpu_to_le32(NVME_CMD_EFFECTS_CSUPP);
-	log->iocs[nvme_cmd_flush] = cpu_to_le32(NVME_CMD_EFFECTS_CSUPP);
-	for (i = 0; i < ARRAY_SIZE(changes); i++)
-		log->iocs[changes[i]] = cpu_to_le32(NVME_CMD_EFFECTS_CSUPP |
-						    NVME_CMD_EFFECTS_LBCC);
+	for (i = 0; i < ARRAY_SIZE(nvl_admin_effects); i++)
+		log->acs[nvl_admin_effects[i].opcode] = cpu_to_le32(nvl_admin_effects[i].effects);
+	for (i = 0; i < ARRAY_SIZE(nvl_io_effects); i++)
+		log->iocs[nvl_io_effects[i].opcode] = cpu_to_le32(nvl_io_effects[i].effects);
 	return sizeof(*log);
+}
+
+/* Of the vendor: struct nvc_ssd_stats, what write amplification is made of. */
+static u32 nvl_log_ssd(struct nvl_ctrl *ctrl)
+{
+	struct nvc_ssd_stats stats;
+	__le64 *log = ctrl->page;
+	int i;
+
+	nvl_core_stats(ctrl, &stats);
+	for (i = 0; i < sizeof(stats) / sizeof(u64); i++)
+		log[i] = cpu_to_le64(((u64 *)&stats)[i]);
+	return SZ_512;
 }
 
 /* Bytes of the log in ctrl->page, or 0 if there is none such. */
@@ -123,18 +233,28 @@ static u32 nvl_log_fill(struct nvl_ctrl *ctrl, u8 lid)
 		return nvl_log_smart(ctrl);
 	case NVME_LOG_FW_SLOT:
 		return nvl_log_firmware(ctrl);
+	case NVME_LOG_CHANGED_NS:
+		return nvl_log_changed(ctrl);
 	case NVME_LOG_CMD_EFFECTS:
 		return nvl_log_effects(ctrl);
+	case NVL_LOG_SSD:
+		return ctrl->set->kind == NVC_SSD ? nvl_log_ssd(ctrl) : 0;
 	default:
 		return 0;
 	}
 }
 
 /* Reading a log lets its events be sent again, unless the host says otherwise. */
-static void nvl_log_unmask(struct nvl_ctrl *ctrl, u8 lid, bool retain)
+static void nvl_log_seen(struct nvl_ctrl *ctrl, u8 lid, bool retain)
 {
-	if (lid == NVME_LOG_ERROR && !retain)
-		__clear_bit(NVL_EVENT_DOORBELL, &ctrl->masked);
+	const __le32 *list = ctrl->page;
+
+	if (retain)
+		return;
+	nvl_events_seen(ctrl, lid);
+	/* what changed since the page was filled is still to be told */
+	for (; lid == NVME_LOG_CHANGED_NS && *list; list++)
+		clear_bit(le32_to_cpu(*list), ctrl->changed);
 }
 
 /**
@@ -159,10 +279,10 @@ u16 nvl_get_log(struct nvl_ctrl *ctrl, const struct nvme_command *cmd)
 		return NVME_SC_INVALID_LOG_PAGE | NVL_DNR;
 	if (nsid && nsid != NVME_NSID_ALL)
 		return NVME_SC_INVALID_FIELD | NVL_DNR;
-	if (offset & 3 || offset > size || dwords * 4 > NVL_MAX_TRANSFER)
+	if (offset & 3 || offset > size || dwords * 4 > nvl_max_transfer(ctrl))
 		return NVME_SC_INVALID_FIELD | NVL_DNR;
 	status = nvl_admin_reply(ctrl, cmd, ctrl->page + offset, size - offset, dwords * 4);
 	if (!status)
-		nvl_log_unmask(ctrl, c->lid, c->lsp & 1 << 7);
+		nvl_log_seen(ctrl, c->lid, c->lsp & 1 << 7);
 	return status;
 }

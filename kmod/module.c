@@ -80,9 +80,10 @@ static int __init nvl_init(void)
 	int err;
 
 	nvl_never_sleep = poll;
+	nvl_stats_init();
 	err = nvl_wake_init();
 	if (err)
-		return err;
+		goto exit_stats;
 	err = nvl_configfs_init();
 	if (err)
 		goto exit_wake;
@@ -95,6 +96,8 @@ exit_configfs:
 	nvl_configfs_exit();
 exit_wake:
 	nvl_wake_exit();
+exit_stats:
+	nvl_stats_exit();
 	return err;
 }
 module_init(nvl_init);
@@ -105,6 +108,7 @@ static void __exit nvl_exit(void)
 		nvl_configfs_forget(nvl_first);
 	nvl_configfs_exit();
 	nvl_wake_exit();
+	nvl_stats_exit();
 }
 module_exit(nvl_exit);
 

@@ -11,16 +11,18 @@
 #include <linux/configfs.h>
 #include <linux/cpumask.h>
 #include <linux/ioport.h>
-#include <linux/irq_work.h>
 #include <linux/list.h>
 #include <linux/mutex.h>
 #include <linux/nvme.h>
 #include <linux/pci.h>
 #include <linux/rbtree.h>
 #include <linux/sizes.h>
-#include <linux/smp.h>
 #include <linux/spinlock.h>
+#include <linux/workqueue.h>
 
+#include "admin.h"
+#include "device.h"
+#include "irq.h"
 #include "nvc.h"
 #include "queue.h"
 
@@ -38,54 +40,18 @@
 
 /* A cache line for each doorbell: 4 << DSTRD bytes. */
 #define NVL_DSTRD		4
-#define NVL_MDTS		8
-#define NVL_MAX_PAGES		((1 << NVL_MDTS) + 1)
-#define NVL_MAX_TRANSFER	(SZ_4K << NVL_MDTS)
-#define NVL_MAX_AERS		4
-#define NVL_ERROR_ENTRIES	64
-#define NVL_NSID		1
+#define NVL_MAX_MDTS		8
+#define NVL_MAX_PAGES		((1 << NVL_MAX_MDTS) + 1)
 #define NVL_DNR			0x4000
 #define NVL_NAME_MAX		32
 
-/**
- * struct nvl_settings - what the user chose, fixed while the power is on
- * @start: physical address of the reserved region
- * @size: bytes of the region
- * @cpus: where workers run; empty for all CPUs online
- * @block_size: bytes of a logical block: 512 or 4096
- * @vwc: whether the controller reports a volatile write cache
- * @timing: how fast the medium is; may also change while the power is on
- * @seed: of every random choice
- * @serial: SN
- * @model: MN
- * @subnqn: SUBNQN
- */
-struct nvl_settings {
-	u64 start;
-	u64 size;
-	cpumask_var_t cpus;
-	u32 block_size;
-	bool vwc;
-	struct nvc_timing timing;
-	u64 seed;
-	char serial[21];
-	char model[41];
-	char subnqn[224];
-};
+/* Locks of storage, a page each in turn. */
+#define NVL_PAGE_LOCKS		64
 
-/**
- * struct nvl_device - a device by name
- * @group: its directory in configfs
- * @lock: held to change @set or @ctrl
- * @set: the settings
- * @ctrl: the controller while the power is on, else NULL
- */
-struct nvl_device {
-	struct config_group group;
-	struct mutex lock;	/* settings and power */
-	struct nvl_settings set;
-	struct nvl_ctrl *ctrl;
-};
+/* Kelvin. */
+#define NVL_TEMPERATURE		300
+#define NVL_WARNING_TEMPERATURE	343
+#define NVL_CRITICAL_TEMPERATURE 353
 
 /**
  * struct nvl_span - a mapped stretch of storage
@@ -114,74 +80,12 @@ struct nvl_region {
 };
 
 /**
- * struct nvl_vector - one MSI-X vector
- * @ctrl: its controller
- * @index: its place in the MSI-X table
- * @virq: Linux' number for it, 0 while nobody has it
- * @cpu: the CPU that takes it
- * @pending: raised while it was masked
- * @csd: carries it to @cpu
- * @work: carries it out of irq_unmask
+ * struct nvl_page_lock - keeps some pages of storage
+ * @lock: held while one of them is read or written
  */
-struct nvl_vector {
-	struct nvl_ctrl *ctrl;
-	u16 index;
-	unsigned int virq;
-	unsigned int cpu;
-	unsigned long pending;
-	call_single_data_t csd;
-	struct irq_work work;
+struct nvl_page_lock {
+	spinlock_t lock;	/* the pages */
 } ____cacheline_aligned_in_smp;
-
-/**
- * struct nvl_irqs - the vectors and the domains they come from
- * @vectors: by index
- * @nr: how many
- * @inner: gives a vector a Linux interrupt
- * @msi: what PCI sees
- * @inner_node: names @inner
- * @msi_node: names @msi
- */
-struct nvl_irqs {
-	struct nvl_vector *vectors;
-	u16 nr;
-	struct irq_domain *inner;
-	struct irq_domain *msi;
-	struct fwnode_handle *inner_node;
-	struct fwnode_handle *msi_node;
-};
-
-/**
- * struct nvl_features - current values of the features that hold one
- * @arbitration: AB, LPW, MPW, HPW
- * @temperature: over and under temperature threshold, kelvin
- * @error_recovery: TLER
- * @coalescing: THR and TIME
- * @atomicity: DN
- * @async_config: which asynchronous events the host wants
- * @vwc: whether the volatile write cache is enabled
- */
-struct nvl_features {
-	u32 arbitration;
-	u32 temperature[2];
-	u32 error_recovery;
-	u32 coalescing;
-	u32 atomicity;
-	u32 async_config;
-	u32 vwc;
-};
-
-/**
- * struct nvl_error_log - the last errors
- * @lock: workers and the control thread write
- * @count: errors since the power went on
- * @slots: a ring by @count
- */
-struct nvl_error_log {
-	spinlock_t lock;	/* the ring */
-	u64 count;
-	struct nvme_error_slot slots[NVL_ERROR_ENTRIES];
-};
 
 /**
  * enum nvl_state - as the control thread sees it
@@ -189,12 +93,24 @@ struct nvl_error_log {
  * @NVL_READY: CSTS.RDY is 1
  * @NVL_SHUT: shut down; waits for CC.EN to become 0
  * @NVL_FAILED: CSTS.CFS is 1
+ * @NVL_GONE: the link is lost: everything reads as ones
  */
 enum nvl_state {
 	NVL_DISABLED,
 	NVL_READY,
 	NVL_SHUT,
 	NVL_FAILED,
+	NVL_GONE,
+};
+
+/**
+ * enum nvl_trouble - what a fault did to the controller, as bits
+ * @NVL_TROUBLE_FATAL: it shall report a fatal status
+ * @NVL_TROUBLE_UNPLUG: the link is lost
+ */
+enum nvl_trouble {
+	NVL_TROUBLE_FATAL,
+	NVL_TROUBLE_UNPLUG,
 };
 
 /**
@@ -204,6 +120,7 @@ enum nvl_state {
  * @set: its settings
  * @node: in the list of running controllers
  * @id: tells PCI domains apart
+ * @place: where its memory is
  * @region: the memory
  * @irqs: the vectors
  * @bus: the root bus
@@ -211,10 +128,17 @@ enum nvl_state {
  * @config: PCI configuration space
  * @dma: Bus Master is on and the function in D0: host memory may be touched
  * @flr: a function level reset was asked for
+ * @trouble: bits of enum nvl_trouble; with any set nothing is fetched or completed
+ * @unplug: has the PCI core notice that the link is lost
  * @core: the model, entered under @core_lock only
  * @core_lock: orders what enters the core
- * @nr_blocks: capacity
- * @block_shift: log2 of a block
+ * @capacity: bytes of storage
+ * @page_locks: keep the pages of storage
+ * @ns: namespaces, by NSID
+ * @ns_lock: held to change namespaces
+ * @changed: namespaces that changed since the host last asked which
+ * @trace: every input of the core, or NULL
+ * @debug: statistics in debugfs
  * @workers: threads that serve I/O queues
  * @nr_workers: how many
  * @by_queue: the worker of each submission queue, for the announcements
@@ -229,6 +153,9 @@ enum nvl_state {
  * @cqs: I/O completion queues by identifier
  * @nr_queues: I/O queues of each sort there can be
  * @feat: features
+ * @coalescing: of @feat, for workers to see
+ * @reset_at: when the controller was last reset, ns
+ * @hot: the temperature is beyond a threshold, and the host was told
  * @vector_config: coalescing disabled, by vector
  * @aers: identifiers of the asynchronous event requests held
  * @nr_aers: how many
@@ -238,6 +165,7 @@ enum nvl_state {
  * @page: data of the admin command in hand
  * @errors: the error log
  * @slow: commands that only the slow poll found
+ * @life: what outlasts the power
  * @born: when the power went on, ns
  */
 struct nvl_ctrl {
@@ -247,6 +175,7 @@ struct nvl_ctrl {
 	struct list_head node;
 	int id;
 
+	const struct nvl_place *place;
 	struct nvl_region region;
 	struct nvl_irqs irqs;
 
@@ -255,11 +184,18 @@ struct nvl_ctrl {
 	u8 config[PCI_CFG_SPACE_EXP_SIZE];
 	bool dma;
 	bool flr;
+	unsigned long trouble;
+	struct work_struct unplug;
 
 	struct nvc *core;
 	spinlock_t core_lock;	/* the core, as its interface wants */
-	u64 nr_blocks;
-	u8 block_shift;
+	u64 capacity;
+	struct nvl_page_lock page_locks[NVL_PAGE_LOCKS];
+	struct nvl_ns ns[NVC_MAX_NS + 1];
+	struct mutex ns_lock;	/* namespaces, before the workers' locks */
+	DECLARE_BITMAP(changed, NVC_MAX_NS + 1);
+	struct nvl_trace *trace;
+	struct dentry *debug;
 
 	struct nvl_worker *workers;
 	unsigned int nr_workers;
@@ -276,6 +212,9 @@ struct nvl_ctrl {
 	struct nvl_cq *cqs[NVL_MAX_QUEUES + 1];
 	u16 nr_queues;
 	struct nvl_features feat;
+	u32 coalescing;
+	u64 reset_at;
+	bool hot;
 	DECLARE_BITMAP(vector_config, NVL_MAX_QUEUES + 1);
 	u16 aers[NVL_MAX_AERS];
 	u8 nr_aers;
@@ -285,40 +224,58 @@ struct nvl_ctrl {
 	void *page;
 	struct nvl_error_log errors;
 	atomic64_t slow;
+	struct nvl_life *life;
 	u64 born;
 };
 
 /**
- * enum nvl_event - asynchronous events
- * @NVL_EVENT_DOORBELL: the host rang nonsense
+ * nvl_max_transfer() - the longest data of a command
+ * @ctrl: the controller
+ *
+ * Return: bytes.
  */
-enum nvl_event {
-	NVL_EVENT_DOORBELL,
-};
+static inline u32 nvl_max_transfer(const struct nvl_ctrl *ctrl)
+{
+	return SZ_4K << ctrl->set->mdts;
+}
 
-/* settings.c */
-int nvl_settings_init(struct nvl_settings *set, const char *name);
-void nvl_settings_free(struct nvl_settings *set);
-int nvl_parse_size(const char *name, const char *text, u64 *value);
-int nvl_parse_cpus(const char *text, struct cpumask *cpus);
-void nvl_identity(const char *name, u64 kind, u64 half[2]);
+/**
+ * nvl_page_lock() - what keeps a page of storage
+ * @ctrl: the controller
+ * @offset: of a byte in the page
+ *
+ * Return: the lock.
+ */
+static inline spinlock_t *nvl_page_lock(struct nvl_ctrl *ctrl, u64 offset)
+{
+	return &ctrl->page_locks[offset / PAGE_SIZE % NVL_PAGE_LOCKS].lock;
+}
 
-/* configfs.c */
-int nvl_configfs_init(void);
-void nvl_configfs_exit(void);
-struct nvl_device *nvl_configfs_first(const char *name);
-void nvl_configfs_forget(struct nvl_device *device);
+/**
+ * nvl_ctrl_acts() - whether commands are fetched and completed
+ * @ctrl: the controller
+ *
+ * Return: false while host memory may not be touched, or after a fault.
+ */
+static inline bool nvl_ctrl_acts(const struct nvl_ctrl *ctrl)
+{
+	return READ_ONCE(ctrl->dma) && !READ_ONCE(ctrl->trouble);
+}
 
-/* device.c */
-struct nvl_device *nvl_device_alloc(const char *name);
-void nvl_device_free(struct nvl_device *device);
-int nvl_device_on(struct nvl_device *device);
-void nvl_device_off(struct nvl_device *device);
-int nvl_device_timing(struct nvl_device *device, const struct nvc_timing *t);
+/* stats.c */
+void nvl_stats_init(void);
+void nvl_stats_exit(void);
+void nvl_stats_add(struct nvl_ctrl *ctrl);
+void nvl_stats_del(struct nvl_ctrl *ctrl);
 ssize_t nvl_device_stats(struct nvl_device *device, char *page);
 
+/* fault.c */
+void nvl_faults_init(struct nvl_device *device);
+int nvl_faults_arm(struct nvl_ctrl *ctrl, struct nvl_device *device);
+void nvl_fault_lose(struct nvl_worker *w, struct nvl_sq *sq, u16 fault);
+
 /* region.c */
-int nvl_region_check(const struct nvl_settings *set);
+int nvl_region_check(const struct nvl_place *place);
 int nvl_region_map(struct nvl_ctrl *ctrl);
 void nvl_region_unmap(struct nvl_ctrl *ctrl);
 u8 *nvl_region_at(struct nvl_ctrl *ctrl, u64 offset, u32 *len);
@@ -327,16 +284,9 @@ u8 *nvl_region_at(struct nvl_ctrl *ctrl, u64 offset, u32 *len);
 struct nvl_ctrl *nvl_pci_ctrl(struct device *dev);
 int nvl_pci_add(struct nvl_ctrl *ctrl);
 void nvl_pci_remove(struct nvl_ctrl *ctrl);
+void nvl_pci_unplug(struct nvl_ctrl *ctrl);
 bool nvl_pci_msix_on(const struct nvl_ctrl *ctrl);
 void nvl_pci_name(const struct nvl_ctrl *ctrl, char *buf, size_t len);
-
-/* irq.c */
-int nvl_irq_init(struct nvl_ctrl *ctrl);
-void nvl_irq_exit(struct nvl_ctrl *ctrl);
-void nvl_irq_raise(struct nvl_ctrl *ctrl, u16 index);
-void nvl_irq_reset(struct nvl_ctrl *ctrl);
-void nvl_irq_sync(void);
-const struct cpumask *nvl_irq_affinity(struct nvl_ctrl *ctrl, u16 index);
 
 /* control.c */
 int nvl_control_start(struct nvl_ctrl *ctrl);
@@ -349,24 +299,6 @@ bool nvl_regs_moved(const struct nvl_ctrl *ctrl);
 bool nvl_regs_poll(struct nvl_ctrl *ctrl);
 void nvl_regs_stop(struct nvl_ctrl *ctrl);
 u32 *nvl_doorbell(struct nvl_ctrl *ctrl, u16 qid, bool cq);
-
-/* admin.c */
-bool nvl_admin_poll(struct nvl_ctrl *ctrl);
-bool nvl_admin_waits(struct nvl_ctrl *ctrl);
-void nvl_event(struct nvl_ctrl *ctrl, enum nvl_event event);
-u16 nvl_admin_reply(struct nvl_ctrl *ctrl, const struct nvme_command *cmd,
-		    const void *data, u32 have, u32 len);
-
-/* identify.c, log.c, feature.c */
-u16 nvl_identify(struct nvl_ctrl *ctrl, const struct nvme_command *cmd);
-u16 nvl_get_log(struct nvl_ctrl *ctrl, const struct nvme_command *cmd);
-void nvl_log_error(struct nvl_ctrl *ctrl, u16 qid,
-		   const struct nvme_command *cmd, u16 status);
-void nvl_features_reset(struct nvl_ctrl *ctrl);
-u16 nvl_get_features(struct nvl_ctrl *ctrl, const struct nvme_command *cmd,
-		     u32 *result);
-u16 nvl_set_features(struct nvl_ctrl *ctrl, const struct nvme_command *cmd,
-		     u32 *result);
 
 /* wake.c */
 int nvl_wake_init(void);

@@ -147,7 +147,7 @@ static int nvl_config_read(struct pci_bus *bus, unsigned int devfn, int where,
 	const struct nvl_ctrl *ctrl = nvl_bus_ctrl(bus);
 
 	*value = ~0;
-	if (devfn)
+	if (devfn || test_bit(NVL_TROUBLE_UNPLUG, &ctrl->trouble))
 		return PCIBIOS_DEVICE_NOT_FOUND;
 	if (where < 0 || where + size > sizeof(ctrl->config))
 		return PCIBIOS_BAD_REGISTER_NUMBER;
@@ -162,7 +162,7 @@ static int nvl_config_write(struct pci_bus *bus, unsigned int devfn, int where,
 	struct nvl_ctrl *ctrl = nvl_bus_ctrl(bus);
 	bool flr = false;
 
-	if (devfn)
+	if (devfn || test_bit(NVL_TROUBLE_UNPLUG, &ctrl->trouble))
 		return PCIBIOS_DEVICE_NOT_FOUND;
 	if (where < 0 || where + size > sizeof(ctrl->config))
 		return PCIBIOS_BAD_REGISTER_NUMBER;
@@ -267,6 +267,29 @@ static int nvl_pci_create(struct nvl_ctrl *ctrl)
 	return 0;
 }
 
+/* What a hot-plug driver does when the link goes down. */
+static void nvl_pci_unplug_work(struct work_struct *work)
+{
+	struct nvl_ctrl *ctrl = container_of(work, struct nvl_ctrl, unplug);
+	struct pci_dev *pdev;
+
+	pci_lock_rescan_remove();
+	pdev = ctrl->bus ? pci_get_slot(ctrl->bus, 0) : NULL;
+	if (pdev)
+		pci_stop_and_remove_bus_device(pdev);
+	pci_dev_put(pdev);
+	pci_unlock_rescan_remove();
+}
+
+/**
+ * nvl_pci_unplug() - the link is lost: have the PCI core notice
+ * @ctrl: the controller, which reads as ones
+ */
+void nvl_pci_unplug(struct nvl_ctrl *ctrl)
+{
+	schedule_work(&ctrl->unplug);
+}
+
 /**
  * nvl_pci_add() - show the controller to the PCI core and to drivers
  * @ctrl: the controller, its workers and its control thread running
@@ -278,6 +301,7 @@ int nvl_pci_add(struct nvl_ctrl *ctrl)
 	int err;
 
 	nvl_config_init(ctrl);
+	INIT_WORK(&ctrl->unplug, nvl_pci_unplug_work);
 	pci_lock_rescan_remove();
 	err = nvl_pci_create(ctrl);
 	if (err)
@@ -308,5 +332,6 @@ void nvl_pci_remove(struct nvl_ctrl *ctrl)
 	pci_lock_rescan_remove();
 	pci_stop_root_bus(ctrl->bus);
 	pci_remove_root_bus(ctrl->bus);
+	ctrl->bus = NULL;
 	pci_unlock_rescan_remove();
 }

@@ -6,6 +6,7 @@
 #include <linux/slab.h>
 
 #include "nvlab.h"
+#include "trace.h"
 
 static bool nvl_worker_near(const struct nvl_worker *w, const struct cpumask *mask)
 {
@@ -48,7 +49,8 @@ struct nvl_worker *nvl_worker_for(struct nvl_ctrl *ctrl, const struct nvl_cq *cq
 
 static void nvl_worker_free(struct nvl_worker *w)
 {
-	kfree(w->dsm);
+	kfree(w->bounce);
+	kfree(w->list);
 	kfree(w->ranges);
 	kfree(w->segments);
 }
@@ -57,8 +59,9 @@ static int nvl_worker_alloc(struct nvl_worker *w)
 {
 	w->segments = kcalloc(NVL_MAX_PAGES, sizeof(*w->segments), GFP_KERNEL);
 	w->ranges = kcalloc(NVC_MAX_RANGES, sizeof(*w->ranges), GFP_KERNEL);
-	w->dsm = kcalloc(NVC_MAX_RANGES, sizeof(*w->dsm), GFP_KERNEL);
-	if (w->segments && w->ranges && w->dsm)
+	w->list = kcalloc(NVC_MAX_RANGES, NVL_RANGE_SIZE, GFP_KERNEL);
+	w->bounce = kmalloc(SZ_4K, GFP_KERNEL);
+	if (w->segments && w->ranges && w->list && w->bounce)
 		return 0;
 	nvl_worker_free(w);
 	return -ENOMEM;
@@ -74,6 +77,8 @@ static int nvl_worker_start(struct nvl_ctrl *ctrl, struct nvl_worker *w, unsigne
 	mutex_init(&w->lock);
 	INIT_LIST_HEAD(&w->sqs);
 	w->due = RB_ROOT_CACHED;
+	w->hold = U64_MAX;
+	w->ring = nvl_trace_ring(ctrl, w - ctrl->workers);
 	err = nvl_worker_alloc(w);
 	if (err)
 		return err;
@@ -89,6 +94,22 @@ static int nvl_worker_start(struct nvl_ctrl *ctrl, struct nvl_worker *w, unsigne
 	return 0;
 }
 
+static const struct cpumask *nvl_workers_cpus(const struct nvl_ctrl *ctrl)
+{
+	return cpumask_empty(ctrl->set->cpus) ? cpu_online_mask : ctrl->set->cpus;
+}
+
+/**
+ * nvl_workers_wanted() - how many workers there will be
+ * @ctrl: the controller
+ *
+ * Return: one for each CPU the device may use.
+ */
+unsigned int nvl_workers_wanted(const struct nvl_ctrl *ctrl)
+{
+	return cpumask_weight(nvl_workers_cpus(ctrl));
+}
+
 /**
  * nvl_workers_start() - start a worker on each CPU the device may use
  * @ctrl: the controller
@@ -97,12 +118,10 @@ static int nvl_worker_start(struct nvl_ctrl *ctrl, struct nvl_worker *w, unsigne
  */
 int nvl_workers_start(struct nvl_ctrl *ctrl)
 {
-	const struct cpumask *cpus = ctrl->set->cpus;
+	const struct cpumask *cpus = nvl_workers_cpus(ctrl);
 	unsigned int cpu;
 	int err;
 
-	if (cpumask_empty(cpus))
-		cpus = cpu_online_mask;
 	ctrl->workers = kvcalloc(cpumask_weight(cpus), sizeof(*ctrl->workers), GFP_KERNEL);
 	if (!ctrl->workers)
 		return -ENOMEM;

@@ -45,6 +45,13 @@ void nvl_cq_free(struct nvl_cq *cq)
 	kfree(cq);
 }
 
+static int nvl_sq_alloc_records(struct nvl_ctrl *ctrl, struct nvl_sq *sq)
+{
+	if (ctrl->trace)
+		sq->records = kvcalloc(sq->size, sizeof(*sq->records), GFP_KERNEL);
+	return ctrl->trace && !sq->records ? -ENOMEM : 0;
+}
+
 static int nvl_sq_alloc_cmds(struct nvl_sq *sq)
 {
 	u16 i;
@@ -87,7 +94,7 @@ struct nvl_sq *nvl_sq_alloc(struct nvl_ctrl *ctrl, u16 qid, u16 size, u64 dma,
 	sq->ring = nvl_ram_range(ctrl, dma, size * sizeof(*sq->ring));
 	if (!sq->ring)
 		goto free;
-	err = nvl_sq_alloc_cmds(sq);
+	err = nvl_sq_alloc_cmds(sq) ?: nvl_sq_alloc_records(ctrl, sq);
 	if (err)
 		goto free;
 	sq->tail_bell = nvl_doorbell(ctrl, qid, false);
@@ -96,6 +103,7 @@ struct nvl_sq *nvl_sq_alloc(struct nvl_ctrl *ctrl, u16 qid, u16 size, u64 dma,
 	return sq;
 
 free:
+	kvfree(sq->records);
 	kvfree(sq->free);
 	kvfree(sq->cmds);
 	kfree(sq);
@@ -109,6 +117,7 @@ free:
 void nvl_sq_free(struct nvl_sq *sq)
 {
 	sq->cq->sqs--;
+	kvfree(sq->records);
 	kvfree(sq->free);
 	kvfree(sq->cmds);
 	kfree(sq);
@@ -216,7 +225,7 @@ bool nvl_sq_ready(struct nvl_ctrl *ctrl, struct nvl_sq *sq)
 	/* entries were written before the doorbell */
 	u32 tail = smp_load_acquire(sq->tail_bell);
 
-	if (tail == sq->head || !READ_ONCE(ctrl->dma))
+	if (tail == sq->head || !nvl_ctrl_acts(ctrl))
 		return false;
 	if (unlikely(tail >= sq->size)) {
 		if (!sq->bad_bell)

@@ -10,12 +10,19 @@
 #include <linux/nvme.h>
 #include <linux/rbtree.h>
 
-#include "nvc.h"
+#include "nvc_trace.h"
 
 #define NVL_MAX_QUEUES		256
-#define NVL_MAX_ENTRIES		1024
+#define NVL_MAX_ENTRIES		16384
+
+/* Bytes of the longest entry in a list of ranges: a source of Copy. */
+#define NVL_RANGE_SIZE		32
+
+/* The model's time is kept if a command is done this soon after it. */
+#define NVL_LATE_NS		1000
 
 struct nvl_ctrl;
+struct nvl_ring;
 struct nvl_worker;
 
 /**
@@ -71,6 +78,7 @@ struct nvl_cmd {
  * @tail_bell: what the host submitted, rung by the host
  * @cq: where it completes
  * @cmds: room for as many waiting commands as entries
+ * @records: if there is a trace, what it says of each of @cmds
  * @free: unused of @cmds, as a stack
  * @nr_free: height of the stack
  * @qid: identifier
@@ -84,6 +92,7 @@ struct nvl_sq {
 	u32 *tail_bell;
 	struct nvl_cq *cq;
 	struct nvl_cmd *cmds;
+	struct nvc_trace_command *records;
 	struct nvl_cmd **free;
 	u16 nr_free;
 	u16 qid;
@@ -103,10 +112,23 @@ struct nvl_segment {
 };
 
 /**
+ * struct nvl_held - completions of a vector that it has not told of
+ * @since: when the first was posted, ns
+ * @count: how many
+ */
+struct nvl_held {
+	u64 since;
+	u32 count;
+};
+
+/**
  * struct nvl_worker_stats - written by the worker alone
  * @commands: I/O commands completed
  * @errors: of them, with an error
- * @late: completed after the time the model gave
+ * @timed: commands that the model gave a time in the future
+ * @late: of them, completed more than NVL_LATE_NS after it
+ * @lateness: ns that @timed took longer than the model said, together
+ * @worst: the same, of the worst one
  * @passes: rounds over the queues that found work
  * @sleeps: times it slept until woken
  * @gaps: times it waited for an announced command
@@ -116,7 +138,10 @@ struct nvl_segment {
 struct nvl_worker_stats {
 	u64 commands;
 	u64 errors;
+	u64 timed;
 	u64 late;
+	u64 lateness;
+	u64 worst;
 	u64 passes;
 	u64 sleeps;
 	u64 gaps;
@@ -134,9 +159,13 @@ struct nvl_worker_stats {
  * @nr_sqs: how many
  * @due: commands that wait for their time
  * @raise: vectors to raise after the pass
+ * @held: for coalescing, by vector
+ * @hold: until when the first of them may wait, ns
  * @segments: host memory of the command in hand
- * @dsm: Dataset Management ranges of the command in hand, as the host has them
+ * @ring: where its commands are traced, or NULL
+ * @list: ranges of the command in hand, as the host has them
  * @ranges: the same for the core
+ * @bounce: a logical block on its way from storage to storage
  * @seen: announcements before the last pass
  * @next: when the first of @due is due, ns
  * @fetched: announced commands that were fetched
@@ -155,9 +184,13 @@ struct nvl_worker {
 	unsigned int nr_sqs;
 	struct rb_root_cached due;
 	DECLARE_BITMAP(raise, NVL_MAX_QUEUES + 1);
+	struct nvl_held held[NVL_MAX_QUEUES + 1];
+	u64 hold;
 	struct nvl_segment *segments;
-	struct nvme_dsm_range *dsm;
+	struct nvl_ring *ring;
+	void *list;
 	struct nvc_range *ranges;
+	u8 *bounce;
 	u64 next;
 	u32 seen;
 	u32 fetched;
@@ -193,10 +226,16 @@ void nvl_worker_wait(struct nvl_worker *w, struct nvl_sq *sq, u16 cid,
 void nvl_worker_complete(struct nvl_worker *w, struct nvl_sq *sq, u16 cid,
 			 u16 status);
 bool nvl_worker_abort(struct nvl_worker *w, u16 sqid, u16 cid);
+void nvl_worker_lose(struct nvl_worker *w, struct nvl_sq *sq);
 void nvl_worker_forget(struct nvl_worker *w, struct nvl_sq *sq);
 bool nvl_worker_missed(struct nvl_worker *w);
 
+/* coalesce.c */
+void nvl_coalesce_count(struct nvl_worker *w, u16 vector);
+bool nvl_coalesce_holds(struct nvl_worker *w, u16 vector);
+
 /* pool.c */
+unsigned int nvl_workers_wanted(const struct nvl_ctrl *ctrl);
 int nvl_workers_start(struct nvl_ctrl *ctrl);
 void nvl_workers_stop(struct nvl_ctrl *ctrl);
 struct nvl_worker *nvl_worker_for(struct nvl_ctrl *ctrl, const struct nvl_cq *cq);

@@ -8,46 +8,46 @@
 
 #include "nvlab.h"
 
-static int nvl_region_check_form(const struct nvl_settings *set)
+static int nvl_region_check_form(const struct nvl_place *place)
 {
-	if (!set->start || !set->size) {
+	if (!place->start || !place->size) {
 		pr_err("%s is missing: say where the memory reserved by memmap= is\n",
-		       set->start ? "memmap_size" : "memmap_start");
+		       place->start ? "memmap_size" : "memmap_start");
 		return -EDESTADDRREQ;
 	}
-	if (!IS_ALIGNED(set->start | set->size, SZ_1M)) {
+	if (!IS_ALIGNED(place->start | place->size, SZ_1M)) {
 		pr_err("memmap_start=0x%llx and memmap_size=0x%llx must be multiples of 1 MiB\n",
-		       set->start, set->size);
+		       place->start, place->size);
 		return -EINVAL;
 	}
-	if (set->size < NVL_MIN_REGION) {
+	if (place->size < NVL_MIN_REGION) {
 		pr_err("memmap_size=%lluM is too small: 1 MiB is for registers, so at least 2M\n",
-		       set->size >> 20);
+		       place->size >> 20);
 		return -ENOSPC;
 	}
 	return 0;
 }
 
 /* Firmware's map, with memmap= applied, is what the kernel itself goes by. */
-static int nvl_region_check_place(const struct nvl_settings *set)
+static int nvl_region_check_place(const struct nvl_place *place)
 {
-	u64 last = set->start + set->size - 1;
+	u64 last = place->start + place->size - 1;
 
-	if (last < set->start || last > iomem_resource.end) {
+	if (last < place->start || last > iomem_resource.end) {
 		pr_err("0x%llx-0x%llx is beyond what this CPU can address\n",
-		       set->start, last);
+		       place->start, last);
 		return -ERANGE;
 	}
-	if (region_intersects(set->start, set->size, IORESOURCE_SYSTEM_RAM,
+	if (region_intersects(place->start, place->size, IORESOURCE_SYSTEM_RAM,
 			      IORES_DESC_NONE) != REGION_DISJOINT) {
 		pr_err("0x%llx-0x%llx is RAM that Linux uses: boot with memmap=%lluM$%lluM\n",
-		       set->start, last, set->size >> 20, set->start >> 20);
+		       place->start, last, place->size >> 20, place->start >> 20);
 		return -EFAULT;
 	}
-	if (region_intersects(set->start, set->size, IORESOURCE_MEM,
+	if (region_intersects(place->start, place->size, IORESOURCE_MEM,
 			      IORES_DESC_RESERVED) != REGION_INTERSECTS) {
 		pr_err("0x%llx-0x%llx is not reserved memory: boot with memmap=%lluM$%lluM\n",
-		       set->start, last, set->size >> 20, set->start >> 20);
+		       place->start, last, place->size >> 20, place->start >> 20);
 		return -EADDRNOTAVAIL;
 	}
 	return 0;
@@ -55,12 +55,12 @@ static int nvl_region_check_place(const struct nvl_settings *set)
 
 static int nvl_region_claim(struct nvl_ctrl *ctrl)
 {
-	const struct nvl_settings *set = ctrl->set;
-	struct resource window = DEFINE_RES_MEM_NAMED(set->start, NVL_BAR_SIZE, "nvlab BAR0");
+	const struct nvl_place *place = ctrl->place;
+	struct resource window = DEFINE_RES_MEM_NAMED(place->start, NVL_BAR_SIZE, "nvlab BAR0");
 	struct nvl_region *r = &ctrl->region;
 
-	r->store = request_mem_region(set->start + NVL_BAR_SIZE,
-				      set->size - NVL_BAR_SIZE, "nvlab storage");
+	r->store = request_mem_region(place->start + NVL_BAR_SIZE,
+				      place->size - NVL_BAR_SIZE, "nvlab storage");
 	if (!r->store)
 		goto busy;
 	/* not busy: the nvme driver claims the BAR in it */
@@ -72,8 +72,8 @@ static int nvl_region_claim(struct nvl_ctrl *ctrl)
 release:
 	release_mem_region(r->store->start, resource_size(r->store));
 busy:
-	pr_err("0x%llx-0x%llx overlaps another device's memory\n", set->start,
-	       set->start + set->size - 1);
+	pr_err("0x%llx-0x%llx overlaps another device's memory\n", place->start,
+	       place->start + place->size - 1);
 	return -EADDRINUSE;
 }
 
@@ -117,20 +117,20 @@ static int nvl_region_map_store(struct nvl_ctrl *ctrl)
 }
 
 /**
- * nvl_region_check() - whether settings name memory that a device may have
- * @set: the settings
+ * nvl_region_check() - whether a place is memory that a device may have
+ * @place: the place
  *
  * Return: 0, -EDESTADDRREQ (missing), -EINVAL (odd), -ENOSPC (too small),
  * -ERANGE (beyond the CPU), -EFAULT (RAM), or -EADDRNOTAVAIL (not reserved).
  */
-int nvl_region_check(const struct nvl_settings *set)
+int nvl_region_check(const struct nvl_place *place)
 {
-	return nvl_region_check_form(set) ?: nvl_region_check_place(set);
+	return nvl_region_check_form(place) ?: nvl_region_check_place(place);
 }
 
 /**
  * nvl_region_map() - claim and map the region of a controller
- * @ctrl: the controller, its settings checked
+ * @ctrl: the controller, its place checked
  *
  * Return: 0, -EADDRINUSE (overlaps), or -ENOMEM.
  */
@@ -147,7 +147,7 @@ int nvl_region_map(struct nvl_ctrl *ctrl)
 	 * is write-back makes the driver's ioremap() fail, and one made after it
 	 * would be uncached.
 	 */
-	ctrl->region.bar = memremap(ctrl->set->start, NVL_BAR_SIZE, MEMREMAP_WT);
+	ctrl->region.bar = memremap(ctrl->place->start, NVL_BAR_SIZE, MEMREMAP_WT);
 	if (!ctrl->region.bar)
 		goto release;
 	err = nvl_region_map_store(ctrl);

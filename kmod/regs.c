@@ -8,6 +8,7 @@
 #include <linux/ktime.h>
 
 #include "nvlab.h"
+#include "trace.h"
 
 /* CAP.TO in units of 500 ms: resets wait for copies that are under way. */
 #define NVL_CAP_TO	40ULL
@@ -48,7 +49,7 @@ u32 *nvl_doorbell(struct nvl_ctrl *ctrl, u16 qid, bool cq)
  */
 void nvl_regs_init(struct nvl_ctrl *ctrl)
 {
-	u64 cap = (NVL_MAX_ENTRIES - 1) |	/* MQES */
+	u64 cap = (ctrl->set->entries - 1) |	/* MQES */
 		  1ULL << 16 |			/* CQR */
 		  NVL_CAP_TO << 24 |
 		  (u64)NVL_DSTRD << 32 |
@@ -65,13 +66,9 @@ void nvl_regs_init(struct nvl_ctrl *ctrl)
 static void nvl_regs_forget(struct nvl_ctrl *ctrl)
 {
 	nvl_queues_drop(ctrl);
-	ctrl->nr_aers = 0;
-	ctrl->events = 0;
-	ctrl->masked = 0;
+	nvl_events_reset(ctrl);
 	nvl_features_reset(ctrl);
-	spin_lock(&ctrl->core_lock);
-	nvc_reset(ctrl->core, ktime_get_ns());
-	spin_unlock(&ctrl->core_lock);
+	nvl_core_reset(ctrl);
 }
 
 static int nvl_regs_admin_queue(struct nvl_ctrl *ctrl)
@@ -163,6 +160,32 @@ static void nvl_regs_cc(struct nvl_ctrl *ctrl, u32 cc)
 		nvl_regs_shutdown(ctrl);
 }
 
+/* A fault: the host has to reset it. */
+static void nvl_regs_fail(struct nvl_ctrl *ctrl)
+{
+	nvl_regs_forget(ctrl);
+	ctrl->state = NVL_FAILED;
+	nvl_reg_write(ctrl, NVME_REG_CSTS, NVME_CSTS_RDY | NVME_CSTS_CFS);
+	clear_bit(NVL_TROUBLE_FATAL, &ctrl->trouble);
+}
+
+/* A fault: nobody will ever find it again. */
+static void nvl_regs_lose_link(struct nvl_ctrl *ctrl)
+{
+	nvl_regs_forget(ctrl);
+	memset(ctrl->region.bar, 0xff, NVL_BAR_SIZE);
+	WRITE_ONCE(ctrl->state, NVL_GONE);
+	nvl_pci_unplug(ctrl);
+}
+
+static void nvl_regs_trouble(struct nvl_ctrl *ctrl)
+{
+	if (test_bit(NVL_TROUBLE_UNPLUG, &ctrl->trouble))
+		nvl_regs_lose_link(ctrl);
+	else
+		nvl_regs_fail(ctrl);
+}
+
 /**
  * nvl_regs_moved() - whether the host asked something of the control thread
  * @ctrl: the controller
@@ -171,7 +194,8 @@ static void nvl_regs_cc(struct nvl_ctrl *ctrl, u32 cc)
  */
 bool nvl_regs_moved(const struct nvl_ctrl *ctrl)
 {
-	return nvl_reg_read(ctrl, NVME_REG_CC) != READ_ONCE(ctrl->cc);
+	return READ_ONCE(ctrl->state) != NVL_GONE &&
+	       nvl_reg_read(ctrl, NVME_REG_CC) != READ_ONCE(ctrl->cc);
 }
 
 /**
@@ -184,6 +208,12 @@ bool nvl_regs_poll(struct nvl_ctrl *ctrl)
 {
 	u32 cc;
 
+	if (ctrl->state == NVL_GONE)
+		return false;
+	if (READ_ONCE(ctrl->trouble)) {
+		nvl_regs_trouble(ctrl);
+		return true;
+	}
 	if (xchg(&ctrl->flr, false)) {
 		nvl_regs_flr(ctrl);
 		return true;
@@ -201,5 +231,7 @@ bool nvl_regs_poll(struct nvl_ctrl *ctrl)
  */
 void nvl_regs_stop(struct nvl_ctrl *ctrl)
 {
+	/* pulled while the host used it */
+	ctrl->life->unsafe += ctrl->state == NVL_READY || ctrl->state == NVL_GONE;
 	nvl_queues_drop(ctrl);
 }

@@ -3,6 +3,7 @@
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
 
 #include <linux/kernel.h>
+#include <linux/log2.h>
 #include <linux/siphash.h>
 #include <linux/slab.h>
 #include <linux/string.h>
@@ -51,8 +52,13 @@ int nvl_settings_init(struct nvl_settings *set, const char *name)
 	if (!zalloc_cpumask_var(&set->cpus, GFP_KERNEL))
 		return -ENOMEM;
 	set->block_size = 512;
+	set->entries = 1024;
+	set->mdts = NVL_MAX_MDTS;
+	set->temperature = NVL_TEMPERATURE;
+	strscpy(set->firmware, NVL_VERSION, sizeof(set->firmware));
 	set->timing.units = 8;
 	set->timing.unit_shift = 12;
+	nvc_model_default(&set->medium);
 	nvl_settings_name(set, name);
 	return 0;
 }
@@ -84,6 +90,28 @@ int nvl_parse_size(const char *name, const char *text, u64 *value)
 		return -EINVAL;
 	}
 	*value = number;
+	return 0;
+}
+
+/**
+ * nvl_parse_entries() - read the size of a ring of the trace
+ * @text: 0 for no trace, or a power of two
+ * @entries: the number
+ *
+ * Return: 0, -EINVAL, or -ERANGE.
+ */
+int nvl_parse_entries(const char *text, u32 *entries)
+{
+	u32 number;
+	int err = kstrtou32(text, 0, &number);
+
+	if (err)
+		return err;
+	if (number && !is_power_of_2(number))
+		return -EINVAL;
+	if (number && (number < NVC_TRACE_MIN_ENTRIES || number > NVC_TRACE_MAX_ENTRIES))
+		return -ERANGE;
+	*entries = number;
 	return 0;
 }
 

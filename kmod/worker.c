@@ -12,6 +12,7 @@
 #include <linux/sched/stat.h>
 
 #include "nvlab.h"
+#include "trace.h"
 
 /* Pages copied for one queue in one pass, before completions are announced. */
 #define NVL_BATCH	32
@@ -24,6 +25,9 @@
 
 /* Between an announcement and its doorbell; later, a quarter of the time passed. */
 #define NVL_NAP_NS	(20 * NSEC_PER_USEC)
+
+/* Between looks at a trace that is full. */
+#define NVL_STALL_NS	(200 * NSEC_PER_USEC)
 
 /* An announcement this old will not be followed by a command. */
 #define NVL_GAP_NS	(100 * NSEC_PER_MSEC)
@@ -51,7 +55,7 @@ static u64 nvl_worker_next(struct nvl_worker *w)
 {
 	struct nvl_cmd *cmd = nvl_worker_first(w);
 
-	return cmd && READ_ONCE(w->ctrl->dma) ? cmd->target : U64_MAX;
+	return cmd && nvl_ctrl_acts(w->ctrl) ? cmd->target : U64_MAX;
 }
 
 static void nvl_cmd_release(struct nvl_worker *w, struct nvl_cmd *cmd)
@@ -72,9 +76,35 @@ void nvl_worker_complete(struct nvl_worker *w, struct nvl_sq *sq, u16 cid, u16 s
 	struct nvl_cq *cq = sq->cq;
 
 	nvl_cq_post(cq, sq, cid, status, 0);
+	nvl_trace_post(w, status);
 	w->stats.commands++;
-	if (cq->irq)
-		__set_bit(cq->vector, w->raise);
+	if (!cq->irq)
+		return;
+	__set_bit(cq->vector, w->raise);
+	if (unlikely(READ_ONCE(w->ctrl->coalescing)))
+		nvl_coalesce_count(w, cq->vector);
+}
+
+/* How well the model's time was kept. */
+static void nvl_worker_timed(struct nvl_worker *w, u64 target, u64 now)
+{
+	u64 lateness = now - target;
+
+	w->stats.timed++;
+	w->stats.late += lateness > NVL_LATE_NS;
+	w->stats.lateness += lateness;
+	w->stats.worst = max(w->stats.worst, lateness);
+}
+
+/**
+ * nvl_worker_lose() - never complete the command in hand
+ * @w: the worker, locked
+ * @sq: where the command came from
+ */
+void nvl_worker_lose(struct nvl_worker *w, struct nvl_sq *sq)
+{
+	sq->cq->promised--;
+	nvl_trace_post(w, NVC_TRACE_NEVER);
 }
 
 /**
@@ -87,10 +117,11 @@ void nvl_worker_complete(struct nvl_worker *w, struct nvl_sq *sq, u16 cid, u16 s
 void nvl_worker_wait(struct nvl_worker *w, struct nvl_sq *sq, u16 cid,
 		     const struct nvc_decision *d)
 {
+	u64 now = ktime_get_ns();
 	struct nvl_cmd *cmd;
 
-	if (ktime_get_ns() >= d->target) {
-		w->stats.late++;
+	if (now >= d->target) {
+		nvl_worker_timed(w, d->target, now);
 		nvl_worker_complete(w, sq, cid, d->status);
 		return;
 	}
@@ -99,6 +130,7 @@ void nvl_worker_wait(struct nvl_worker *w, struct nvl_sq *sq, u16 cid,
 	cmd->seq = d->seq;
 	cmd->cid = cid;
 	cmd->status = d->status;
+	nvl_trace_wait(w, cmd);
 	rb_add_cached(&cmd->node, &w->due, nvl_cmd_before);
 }
 
@@ -150,9 +182,12 @@ void nvl_worker_forget(struct nvl_worker *w, struct nvl_sq *sq)
 		next = rb_next(node);
 		if (cmd->sq != sq)
 			continue;
+		nvl_trace_resume(w, cmd);
+		nvl_trace_post(w, NVC_TRACE_NEVER);
 		nvl_cmd_release(w, cmd);
 		sq->cq->promised--;
 	}
+	nvl_trace_publish(w);
 }
 
 /*
@@ -171,8 +206,9 @@ static bool nvl_worker_drain(struct nvl_worker *w, struct nvl_sq *sq)
 	struct nvme_command cmd;
 	u32 pages = 0;
 
-	while (pages < NVL_BATCH && nvl_sq_ready(w->ctrl, sq)) {
+	while (pages < NVL_BATCH && nvl_sq_ready(w->ctrl, sq) && nvl_trace_room(w)) {
 		nvl_sq_fetch(sq, &cmd);
+		nvl_trace_fetched(w, sq, &cmd);
 		nvl_worker_fetched(w);
 		pages += max(1U, nvl_io(w, sq, &cmd) >> PAGE_SHIFT);
 	}
@@ -190,7 +226,10 @@ static bool nvl_worker_finish(struct nvl_worker *w)
 	while (nvl_worker_next(w) <= now) {
 		struct nvl_cmd *cmd = nvl_worker_first(w);
 
+		nvl_trace_resume(w, cmd);
 		nvl_cmd_release(w, cmd);
+		if (cmd->target)	/* else aborted */
+			nvl_worker_timed(w, cmd->target, now);
 		nvl_worker_complete(w, cmd->sq, cmd->cid, cmd->status);
 		any = true;
 	}
@@ -201,7 +240,11 @@ static void nvl_worker_raise(struct nvl_worker *w)
 {
 	unsigned long vector;
 
+	nvl_trace_publish(w);
+	w->hold = U64_MAX;
 	for_each_set_bit(vector, w->raise, w->ctrl->irqs.nr) {
+		if (unlikely(w->held[vector].count) && nvl_coalesce_holds(w, vector))
+			continue;
 		__clear_bit(vector, w->raise);
 		w->stats.interrupts++;
 		nvl_irq_raise(w->ctrl, vector);
@@ -219,11 +262,11 @@ static bool nvl_worker_pass(struct nvl_worker *w)
 	list_for_each_entry(sq, &w->sqs, node)
 		found |= nvl_worker_drain(w, sq);
 	found |= nvl_worker_finish(w);
-	if (found) {
-		w->stats.passes++;
+	if (found || w->hold != U64_MAX) {
+		w->stats.passes += found;
 		nvl_worker_raise(w);
 	}
-	w->next = nvl_worker_next(w);
+	w->next = min(nvl_worker_next(w), w->hold);
 	mutex_unlock(&w->lock);
 	return found;
 }
@@ -257,6 +300,15 @@ static void nvl_worker_nap(struct nvl_worker *w, u64 now)
 	schedule_hrtimeout_range(&nap, nap / 4, HRTIMER_MODE_REL);
 }
 
+/* The reader of the trace has to make room, and does not say when he did. */
+static void nvl_worker_stall(struct nvl_worker *w, u64 now)
+{
+	ktime_t nap = min_t(u64, NVL_STALL_NS, w->next - min(now, w->next));
+
+	WRITE_ONCE(w->sleeping, false);
+	schedule_hrtimeout_range(&nap, nap / 4, HRTIMER_MODE_REL);
+}
+
 static void nvl_worker_sleep(struct nvl_worker *w, u64 now)
 {
 	ktime_t due;
@@ -266,6 +318,8 @@ static void nvl_worker_sleep(struct nvl_worker *w, u64 now)
 	due = READ_ONCE(w->next);
 	if ((u32)atomic_read(&w->issued) != w->seen || kthread_should_stop()) {
 		__set_current_state(TASK_RUNNING);
+	} else if (nvl_trace_stalled(w)) {
+		nvl_worker_stall(w, now);
 	} else if (w->seen != w->fetched) {
 		nvl_worker_nap(w, now);
 	} else if (due != U64_MAX) {

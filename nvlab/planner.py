@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from nvlab.errors import InvalidScenario, UsageError
-from nvlab.layers import KINDS, workload
+from nvlab.layers import KINDS, device, workload
 from nvlab.layers.base import Built, Facts, Lab, LayerKind
 from nvlab.plan import Needs, Plan, Step
 from nvlab.scenario import Scenario
@@ -28,14 +28,16 @@ def make_plan(scenario: Scenario, name: str | None = None, facts: Facts | None =
         raise InvalidScenario(scenario.source, problems)
     lab = Lab(name or scenario.name, scenario.objects, facts or Facts())
     built = {n: KINDS[lab.objects[n].table].build(lab.objects[n], lab) for n in order(scenario.objects)}
-    steps = _unique([*_first_steps(built), *(step for part in built.values() for step in part.steps)])
+    layers = [step for part in built.values() for step in part.steps]
+    last = [step for part in built.values() for step in part.last]
+    steps = _unique([*_first_steps(built), *layers, *last])
     return Plan(
         lab=lab.name,
         title=scenario.title,
         steps=steps,
         layers=tuple(part.layer for part in built.values() if part.steps),
         needs=_needs(lab, steps, built),
-        workloads=tuple({**run, "watches": _watches(scenario)} for o in scenario.of("workload") for run in workload.runs(o, lab)),
+        workloads=tuple({**run, **_recorded(scenario, lab)} for o in scenario.of("workload") for run in workload.runs(o, lab)),
         notes=tuple(dict.fromkeys(lab.notes)),
     )
 
@@ -65,6 +67,12 @@ def _needs(lab: Lab, steps: tuple[Step, ...], built: Mapping[str, Built]) -> Nee
     own = [r for r in lab.placement.taken if r not in lab.facts.taken]
     modules = sorted({name for part in built.values() for name in part.modules})
     return Needs(cpus=lab.facts.cpus, memory=sum(sizes) + sum(caches), reserved=tuple(own), modules=tuple(modules))
+
+
+def _recorded(scenario: Scenario, lab: Lab) -> dict[str, Any]:
+    """What the recorder samples beside every load, and the traces it reads."""
+    traces = [found for obj in scenario.of("device") for found in device.traces(obj, lab)]
+    return {"watches": _watches(scenario), **({"traces": traces} if traces else {})}
 
 
 def _watches(scenario: Scenario) -> list[dict[str, str]]:

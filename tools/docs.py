@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Writes docs/scenario.md and docs/nvlab.md from the layers' dataclasses, the command line and the errors.
+"""Writes docs/scenario.md, docs/media.md and docs/nvlab.md from the layers' dataclasses, the core's table of parameters, the
+profiles, the command line and the errors.
 
 ``python tools/docs.py`` writes them, ``python tools/docs.py --check`` fails when they are out of date. The same pages are the
 sources of the man pages nvlab-scenario(5) and nvlab(1).
@@ -18,6 +19,8 @@ from nvlab import cli, errors
 from nvlab.layers import KINDS
 from nvlab.layers import fields as marks
 from nvlab.layers.base import LayerKind
+from nvlab.medium import KINDS as MEDIA
+from nvlab.medium import PARAMETERS, Profile, profiles
 from nvlab.scenario.schema import SCHEMA_VERSION
 from nvlab.units import MAX_BYTES, MAX_NS, format_size, format_time
 from nvlab.workload.keys import ALIASES, KEYS, REFUSED
@@ -112,7 +115,7 @@ def _table(kind: LayerKind) -> Iterator[str]:
     yield f"## [{kind.table}.NAME]\n\n{kind.doc}\n"
     yield _rows(kind.spec)
     for name, inner in _nested(kind.spec):
-        yield f"### {kind.table}.NAME.{name}\n\nWritten `{name} = {{ … }}`, or as `[{kind.table}.NAME.{name}]`.\n"
+        yield f"### {kind.table}.NAME.{name}\n\nWritten `{_key(name)} = {{ … }}`, or as `[{kind.table}.NAME.{name}]`.\n"
         yield _rows(inner)
     if kind.table == "workload":
         yield FIO.format(allowed=_words(KEYS), aliases=_pairs(), refused=_reasons())
@@ -127,8 +130,15 @@ def _rows(spec: type) -> str:
     return "\n".join(lines) + "\n"
 
 
+def _key(name: str) -> str:
+    """An inner table as one writes it beside other keys."""
+    return name.replace("NAME", "one")
+
+
 def _nested(spec: type) -> Iterator[tuple[str, type]]:
-    for name, hint in get_type_hints(spec).items():
+    """Inner tables; where there may be any number of them, each has a name."""
+    for key, hint in get_type_hints(spec).items():
+        name = f"{key}.NAME" if get_origin(hint) is dict else key
         yield from ((name, option) for option in get_args(hint) if is_dataclass(option) and isinstance(option, type))
 
 
@@ -141,7 +151,8 @@ def _doc(hint: Any) -> str:
 
 
 def _value(hint: Any) -> str:
-    return next((_words_of(m) for m in _marks(hint) if isinstance(m, marks.Marker)), "a table, below")
+    tables = "tables, below" if get_origin(get_args(hint)[0]) is dict else "a table, below"
+    return next((_words_of(m) for m in _marks(hint) if isinstance(m, marks.Marker)), tables)
 
 
 def _words_of(mark: marks.Marker) -> str:
@@ -155,6 +166,8 @@ def _words_of(mark: marks.Marker) -> str:
             return f"time, {_range(format_time(mark.low), format_time(mark.high), mark.high < MAX_NS)}"
         case marks.Whole():
             return f"{mark.low} to {mark.high}"
+        case marks.Probability():
+            return "a number above 0, up to 1"
         case marks.Choice():
             return " or ".join(f"`{v}`" for v in mark.values)
         case marks.Ref():
@@ -169,6 +182,8 @@ def _words_of(mark: marks.Marker) -> str:
             return "`true` or `false`"
         case marks.Cpus():
             return "CPUs"
+        case marks.Medium():
+            return "parameters, see [media](media.md)"
     return "table"
 
 
@@ -215,6 +230,39 @@ def _reasons() -> str:
     for name, why in REFUSED.items():
         reasons.setdefault(why, []).append(name)
     return "; ".join(f"{_words(names)}: {why}" for why, names in reasons.items())
+
+
+# -- media and profiles ----------------------------------------------------------------------------------------
+
+MEDIA_HEAD = f"""\
+{NOTE}
+# Media and profiles
+
+A device is of one of the kinds {", ".join(f"`{kind}`" for kind in MEDIA)}. A *profile* says which, and what it is made of: every
+number with its unit and its source. `[device.x] profile = "qlc"` takes one as it is; `medium = {{ spare = 280 }}` changes
+parameters of an SSD or a disk. Those that are live may also be changed while the device is in use, by writing to
+`/sys/kernel/config/nvlab/NAME/medium/PARAMETER`.
+
+## Parameters
+"""
+
+
+def media_page() -> str:
+    """docs/media.md."""
+    lines = ["| parameter | what | values | unit | default | live |", "| --- | --- | --- | --- | --- | --- |"]
+    lines += [
+        f"| `{p.name}` | {p.what} | {p.low} to {p.high} | {p.unit} | {p.initial} | {'yes' if p.live else ''} |"
+        for p in PARAMETERS.values()
+    ]
+    return "\n".join([MEDIA_HEAD, *lines, "", "## Profiles", "", *(_profile(p) for p in profiles().values())])
+
+
+def _profile(profile: Profile) -> str:
+    values = profile.timing if profile.kind == "nvm" else profile.model
+    cache = "a volatile write cache" if profile.vwc else "no volatile write cache"
+    rows = "\n".join(f"| `{name}` | {values[name]} | {source} |" for name, source in profile.sources.items())
+    head = f"### {profile.name}\n\n{profile.title}. Kind `{profile.kind}`, {cache}.\n\n"
+    return f"{head}| parameter | value | source |\n| --- | --- | --- |\n{rows}\n"
 
 
 # -- the command line ------------------------------------------------------------------------------------------
@@ -317,7 +365,7 @@ def _exit_codes() -> str:
 
 def pages() -> dict[Path, str]:
     """Every generated page."""
-    return {DOCS / "scenario.md": scenario_page(), DOCS / "nvlab.md": command_page()}
+    return {DOCS / "scenario.md": scenario_page(), DOCS / "media.md": media_page(), DOCS / "nvlab.md": command_page()}
 
 
 def main() -> None:

@@ -3,41 +3,144 @@
 #ifndef NVC_INTERNAL_H
 #define NVC_INTERNAL_H
 
-#include "nvc.h"
+#include "nvc_ssd.h"
 
 /**
- * struct nvc_written - which blocks hold data, one bit each
+ * struct nvc_extent - blocks of a namespace as the medium has them
+ * @first: first sector; they are 512 bytes each, whatever a block is
+ * @count: sectors
+ */
+struct nvc_extent {
+	u64 first;
+	u64 count;
+};
+
+/**
+ * struct nvc_map - one bit for each sector of the medium
  * @used: one bit per chunk; where it is clear, the chunk's @bits mean nothing
- * @bits: one bit per block
+ * @bits: one bit per sector
  *
  * The upper level makes a device, a deallocated drive and a format cost
- * nothing: their bits are not touched. 0.024 % of capacity at 512 B blocks.
+ * nothing: their bits are not touched. 0.024 % of capacity.
  */
-struct nvc_written {
+struct nvc_map {
 	u64 *used;
 	u64 *bits;
 };
 
-size_t nvc_written_size(u64 blocks);
-void nvc_written_init(struct nvc_written *w, void *memory, u64 blocks);
-void nvc_written_set(struct nvc_written *w, u64 slba, u64 nlb);
-void nvc_written_clear(struct nvc_written *w, u64 slba, u64 nlb);
-u64 nvc_written_run(const struct nvc_written *w, u64 slba, u64 nlb, bool *written);
+size_t nvc_map_size(u64 sectors);
+void nvc_map_attach(struct nvc_map *w, void *memory, u64 sectors);
+void nvc_map_reset(struct nvc_map *w, u64 sectors);
+bool nvc_map_set(struct nvc_map *w, struct nvc_extent at);
+void nvc_map_clear(struct nvc_map *w, struct nvc_extent at);
+u64 nvc_map_run(const struct nvc_map *w, struct nvc_extent at, bool *value);
+int nvc_map_all_far(const struct nvc_map *w, struct nvc_extent at);
+
+/* Bits of a word of a map, and sectors that one bit of @used stands for. */
+#define NVC_WORD_BITS 64
+#define NVC_CHUNK_BITS 4096
+
+static inline bool nvc_bit(const u64 *bits, u64 bit)
+{
+	return bits[bit / NVC_WORD_BITS] >> (bit % NVC_WORD_BITS) & 1;
+}
+
+/* The state of sector @first, lowest, and of those behind it in its word. */
+static inline u64 nvc_map_bits(const struct nvc_map *w, u64 first)
+{
+	if (!nvc_bit(w->used, first / NVC_CHUNK_BITS))
+		return 0;
+	return w->bits[first / NVC_WORD_BITS] >> (first % NVC_WORD_BITS);
+}
+
+/* Whether all of the sectors (1), none (0) or some (-1) are set. */
+static inline int nvc_map_all(const struct nvc_map *w, struct nvc_extent at)
+{
+	if (at.count <= NVC_WORD_BITS - at.first % NVC_WORD_BITS) {
+		u64 mask = ~0ULL >> (NVC_WORD_BITS - at.count);
+		u64 bits = nvc_map_bits(w, at.first) & mask;
+
+		return bits == mask ? 1 : -!!bits;
+	}
+	return nvc_map_all_far(w, at);
+}
 
 /**
  * struct nvc_media - one kind of device
  * @size: bytes of the kind's own state, a multiple of 8
- * @reset: drop the work under way; also makes the state of a new device
- * @target: carry out a valid command from @c->now on, and say when it is due
+ * @init: make the state of a new device
+ * @attach: put in place what the state points to, after it was moved; or NULL
+ * @reset: drop the work under way
+ * @retime: the live part of the model has changed; or NULL
+ * @target: carry out a valid command from @c->now on, and say when it is due;
+ *	@ns is NULL for all namespaces. The maps change only afterwards
+ * @forget: a namespace is deleted or formatted: nobody wants what was there; or NULL
+ * @settle: the volatile write cache is to be off: its data go to the medium; or NULL
+ * @cut: the power goes, see nvc_cut(); or NULL if nothing is ever lost
  */
 struct nvc_media {
 	size_t (*size)(const struct nvc_config *config);
+	void (*init)(struct nvc *c);
+	void (*attach)(struct nvc *c);
 	void (*reset)(struct nvc *c);
+	void (*retime)(struct nvc *c);
 	u64 (*target)(struct nvc *c, const struct nvc_cmd *cmd,
-		      const struct nvc_range *ranges);
+		      const struct nvc_ns *ns, const struct nvc_range *ranges);
+	void (*forget)(struct nvc *c, struct nvc_extent at);
+	void (*settle)(struct nvc *c);
+	u32 (*cut)(struct nvc *c, struct nvc_lost *lost, u64 *ready);
 };
 
 extern const struct nvc_media nvc_nvm;
+extern const struct nvc_media nvc_ssd;
+extern const struct nvc_media nvc_hdd;
+
+int nvc_model_check(const struct nvc_model *model);
+int nvc_model_check_live(const struct nvc_model *from, const struct nvc_model *to);
+int nvc_ssd_check(const struct nvc_config *config);
+void nvc_attach(struct nvc *c);
+void nvc_arrive(struct nvc *c, u64 now);
+
+/**
+ * struct nvc_slot - a fault rule and what became of it
+ * @rule: the rule
+ * @random: its source of chance
+ * @seen: commands that matched
+ * @hits: commands hit
+ * @read_only: the namespace it made read-only, or 0
+ */
+struct nvc_slot {
+	struct nvc_rule rule;
+	u64 random;
+	u64 seen;
+	u64 hits;
+	u32 read_only;
+};
+
+/**
+ * struct nvc_rules - all fault rules
+ * @set: which slots have one, as bits
+ * @slots: the rules
+ */
+struct nvc_rules {
+	u32 set;
+	struct nvc_slot slots[NVC_MAX_RULES];
+};
+
+int nvc_rules_set(struct nvc *c, u32 slot, const struct nvc_rule *rule);
+void nvc_rules_apply(struct nvc *c, const struct nvc_cmd *cmd,
+		     const struct nvc_range *ranges, struct nvc_decision *decision);
+
+/* check.c: the status of a command; effect.c: what it does to the medium. */
+u16 nvc_check_cmd(const struct nvc *c, const struct nvc_cmd *cmd, const struct nvc_ns *ns,
+		  const struct nvc_range *ranges);
+bool nvc_changes(const struct nvc_cmd *cmd);
+u16 nvc_carry_out(struct nvc *c, const struct nvc_cmd *cmd, struct nvc_ns *ns,
+		  const struct nvc_range *ranges);
+
+/* ns.c */
+void nvc_ns_init(struct nvc *c);
+int nvc_ns_alter(struct nvc *c, const struct nvc_ns_change *change);
 
 /**
  * struct nvc - a device
@@ -45,7 +148,14 @@ extern const struct nvc_media nvc_nvm;
  * @media: functions of its kind
  * @state: the kind's own, in the same piece of memory
  * @written: what reads as data
+ * @bad: what cannot be read
+ * @ns: the namespaces, by NSID - 1
+ * @capacity: bytes of the medium
+ * @cache: whether the volatile write cache is there and enabled
  * @counters: totals
+ * @rules: faults
+ * @busy_until: when the latest command is due
+ * @read_only: the medium can no longer be written
  * @now: latest time seen
  * @seq: latest input
  */
@@ -53,10 +163,35 @@ struct nvc {
 	struct nvc_config config;
 	const struct nvc_media *media;
 	void *state;
-	struct nvc_written written;
+	struct nvc_map written;
+	struct nvc_map bad;
+	struct nvc_ns ns[NVC_MAX_NS];
+	u64 capacity;
+	bool cache;
 	struct nvc_counters counters;
+	struct nvc_rules rules;
+	u64 busy_until;
+	bool read_only;
 	u64 now;
 	u64 seq;
 };
+
+/* The namespace of a command, or NULL for all and for none. */
+static inline struct nvc_ns *nvc_ns_of(struct nvc *c, const struct nvc_cmd *cmd)
+{
+	/* whatever it is, 0 and all are beyond the table */
+	return cmd->nsid - 1 < NVC_MAX_NS && c->ns[cmd->nsid - 1].blocks ?
+	       &c->ns[cmd->nsid - 1] : NULL;
+}
+
+/* Where blocks of a namespace are. */
+static inline struct nvc_extent nvc_extent(const struct nvc_ns *ns, u64 slba, u64 nlb)
+{
+	u32 shift = ns->block_shift - NVC_MIN_BLOCK_SHIFT;
+
+	return (struct nvc_extent){
+		(ns->start >> NVC_MIN_BLOCK_SHIFT) + (slba << shift), nlb << shift
+	};
+}
 
 #endif

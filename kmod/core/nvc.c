@@ -1,29 +1,50 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* What all kinds share: checks, status, the map of what was written, counters. */
+/* The way in: making a device, and the inputs in their order. */
 #include "internal.h"
 
 static const struct nvc_media *const kinds[NVC_KINDS] = {
 	[NVC_NVM] = &nvc_nvm,
+	[NVC_SSD] = &nvc_ssd,
+	[NVC_HDD] = &nvc_hdd,
 };
 
-static int check_timing(const struct nvc_timing *t, u32 block_shift)
+static int check_timing(const struct nvc_timing *t)
 {
-	if (!t->units || t->unit_shift < block_shift)
+	if (!t->units || t->unit_shift < NVC_MIN_BLOCK_SHIFT)
 		return -EINVAL;
 	if (t->units > NVC_MAX_UNITS || t->unit_shift > NVC_MAX_UNIT_SHIFT)
 		return -ERANGE;
 	return 0;
 }
 
+static int check_model(const struct nvc_config *config)
+{
+	int err = 0;
+
+	if (config->kind != NVC_NVM)
+		err = nvc_model_check(&config->model);
+	if (!err && config->kind == NVC_SSD)
+		err = nvc_ssd_check(config);
+	return err;
+}
+
 int nvc_check(const struct nvc_config *config)
 {
+	int err;
+
 	if (config->kind >= NVC_KINDS || !config->blocks || config->vwc > 1)
 		return -EINVAL;
 	if (config->block_shift != 9 && config->block_shift != 12)
 		return -EINVAL;
 	if (config->blocks > 1ULL << (NVC_MAX_BYTES_SHIFT - config->block_shift))
 		return -ERANGE;
-	return check_timing(&config->timing, config->block_shift);
+	err = check_timing(&config->timing);
+	return err ? err : check_model(config);
+}
+
+static u64 sectors(const struct nvc_config *config)
+{
+	return config->blocks << (config->block_shift - NVC_MIN_BLOCK_SHIFT);
 }
 
 size_t nvc_size(const struct nvc_config *config)
@@ -31,12 +52,26 @@ size_t nvc_size(const struct nvc_config *config)
 	if (nvc_check(config))
 		return 0;
 	return sizeof(struct nvc) + kinds[config->kind]->size(config) +
-	       nvc_written_size(config->blocks);
+	       2 * nvc_map_size(sectors(config));
+}
+
+/* Sets every pointer into the device's own memory. */
+void nvc_attach(struct nvc *c)
+{
+	u8 *memory = (u8 *)(c + 1);
+
+	c->media = kinds[c->config.kind];
+	c->state = memory;
+	memory += c->media->size(&c->config);
+	nvc_map_attach(&c->written, memory, sectors(&c->config));
+	memory += nvc_map_size(sectors(&c->config));
+	nvc_map_attach(&c->bad, memory, sectors(&c->config));
+	if (c->media->attach)
+		c->media->attach(c);
 }
 
 int nvc_init(struct nvc *c, const struct nvc_config *config)
 {
-	u8 *memory = (u8 *)(c + 1);
 	int err = nvc_check(config);
 
 	if (err)
@@ -44,165 +79,139 @@ int nvc_init(struct nvc *c, const struct nvc_config *config)
 	memset(c, 0, sizeof(*c));
 	c->config = *config;
 	c->media = kinds[config->kind];
-	c->state = memory;
-	nvc_written_init(&c->written, memory + c->media->size(config), config->blocks);
-	c->media->reset(c);
+	c->capacity = config->blocks << config->block_shift;
+	c->cache = config->vwc;
+	c->state = c + 1;
+	c->media->init(c);
+	nvc_attach(c);
+	nvc_map_reset(&c->written, sectors(config));
+	nvc_map_reset(&c->bad, sectors(config));
+	nvc_ns_init(c);
 	return 0;
 }
 
 /* An input arrives: it gets the next number, and time does not run backwards. */
-static void arrive(struct nvc *c, u64 now)
+void nvc_arrive(struct nvc *c, u64 now)
 {
 	c->now = nvc_max(c->now, now);
 	c->seq++;
 }
 
-static u16 check_blocks(const struct nvc *c, u64 slba, u32 nlb)
+/* Counts the time for which something is not yet due. */
+static void keep_busy(struct nvc *c, u64 target)
 {
-	if (slba > c->config.blocks || nlb > c->config.blocks - slba)
-		return NVC_SC_LBA_RANGE;
-	return NVC_SC_SUCCESS;
+	if (target <= c->busy_until)
+		return;
+	c->counters.busy += target - nvc_max(c->busy_until, c->now);
+	c->busy_until = target;
 }
 
-static u16 check_ranges(const struct nvc *c, const struct nvc_range *ranges, u32 count)
+/* What was to be done by then is dropped. */
+static void stop_busy(struct nvc *c)
 {
-	u16 status = NVC_SC_SUCCESS;
-	u32 i;
-
-	if (!ranges || !count || count > NVC_MAX_RANGES)
-		return NVC_SC_INVALID_FIELD;
-	for (i = 0; i < count && !status; i++)
-		status = check_blocks(c, ranges[i].slba, ranges[i].nlb);
-	return status;
+	if (c->busy_until <= c->now)
+		return;
+	c->counters.busy -= c->busy_until - c->now;
+	c->busy_until = c->now;
 }
 
-static u16 check_arguments(const struct nvc *c, const struct nvc_cmd *cmd,
-			   const struct nvc_range *ranges)
+static void fail(struct nvc *c, u16 status)
 {
-	switch (cmd->opcode) {
-	case NVC_FLUSH:
-		return NVC_SC_SUCCESS;
-	case NVC_READ:
-	case NVC_WRITE:
-	case NVC_WRITE_ZEROES:
-		if (!cmd->nlb || cmd->nlb > NVC_MAX_BLOCKS)
-			return NVC_SC_INVALID_FIELD;
-		return check_blocks(c, cmd->slba, cmd->nlb);
-	case NVC_DSM:
-		return check_ranges(c, ranges, cmd->nlb);
-	default:
-		return NVC_SC_INVALID_OPCODE;
-	}
-}
-
-static u16 check_cmd(const struct nvc *c, const struct nvc_cmd *cmd,
-		     const struct nvc_range *ranges)
-{
-	bool broadcast = cmd->opcode == NVC_FLUSH && cmd->nsid == NVC_ALL_NS;
-	u16 status = check_arguments(c, cmd, ranges);
-
-	if (cmd->nsid != 1 && !broadcast && status != NVC_SC_INVALID_OPCODE)
-		return NVC_SC_INVALID_NS;
-	return status;
-}
-
-static u16 read_blocks(struct nvc *c, const struct nvc_cmd *cmd)
-{
-	bool written;
-
-	c->counters.reads++;
-	c->counters.blocks_read += cmd->nlb;
-	if (nvc_written_run(&c->written, cmd->slba, cmd->nlb, &written) < cmd->nlb)
-		return NVC_DATA_MIXED;
-	return written ? NVC_DATA_COPY : NVC_DATA_ZERO;
-}
-
-static u16 write_blocks(struct nvc *c, const struct nvc_cmd *cmd)
-{
-	c->counters.writes++;
-	c->counters.blocks_written += cmd->nlb;
-	nvc_written_set(&c->written, cmd->slba, cmd->nlb);
-	return NVC_DATA_COPY;
-}
-
-static u16 zero_blocks(struct nvc *c, const struct nvc_cmd *cmd)
-{
-	c->counters.zeroes++;
-	c->counters.blocks_zeroed += cmd->nlb;
-	nvc_written_clear(&c->written, cmd->slba, cmd->nlb);
-	return NVC_DATA_NONE;
-}
-
-static u16 deallocate(struct nvc *c, const struct nvc_cmd *cmd,
-		      const struct nvc_range *ranges)
-{
-	u32 i;
-
-	c->counters.dsms++;
-	if (!(cmd->flags & NVC_DEALLOCATE))
-		return NVC_DATA_NONE;
-	for (i = 0; i < cmd->nlb; i++) {
-		c->counters.blocks_deallocated += ranges[i].nlb;
-		nvc_written_clear(&c->written, ranges[i].slba, ranges[i].nlb);
-	}
-	return NVC_DATA_NONE;
-}
-
-/* The effect of a valid command on content and counters. */
-static u16 carry_out(struct nvc *c, const struct nvc_cmd *cmd,
-		     const struct nvc_range *ranges)
-{
-	switch (cmd->opcode) {
-	case NVC_READ:
-		return read_blocks(c, cmd);
-	case NVC_WRITE:
-		return write_blocks(c, cmd);
-	case NVC_WRITE_ZEROES:
-		return zero_blocks(c, cmd);
-	case NVC_DSM:
-		return deallocate(c, cmd, ranges);
-	default:
-		c->counters.flushes++;
-		return NVC_DATA_NONE;
-	}
+	c->counters.errors++;
+	c->counters.media_errors += status == NVC_SC_READ_ERROR;
 }
 
 void nvc_submit(struct nvc *c, const struct nvc_cmd *cmd,
 		const struct nvc_range *ranges, struct nvc_decision *decision)
 {
-	arrive(c, cmd->now);
-	memset(decision, 0, sizeof(*decision));
-	decision->seq = c->seq;
-	decision->target = c->now;
-	decision->status = check_cmd(c, cmd, ranges);
+	struct nvc_ns *ns = nvc_ns_of(c, cmd);
+
+	nvc_arrive(c, cmd->now);
+	*decision = (struct nvc_decision){ .seq = c->seq, .target = c->now };
+	decision->status = nvc_check_cmd(c, cmd, ns, ranges);
+	if (c->read_only && !decision->status && nvc_changes(cmd))
+		decision->status = NVC_SC_READ_ONLY;
+	if (c->rules.set && !decision->status)
+		nvc_rules_apply(c, cmd, ranges, decision);
 	if (decision->status) {
-		c->counters.errors++;
+		fail(c, decision->status);
 		return;
 	}
-	decision->target = c->media->target(c, cmd, ranges);
-	decision->data = carry_out(c, cmd, ranges);
+	if (decision->fault & NVC_LOSES)
+		return;
+	/* so far this was what rules add */
+	decision->target += c->media->target(c, cmd, ns, ranges) - c->now;
+	keep_busy(c, decision->target);
+	decision->data = nvc_carry_out(c, cmd, ns, ranges);
 }
 
-u32 nvc_run(const struct nvc *c, u64 slba, u32 nlb, bool *written)
+u32 nvc_run(const struct nvc *c, u32 nsid, u64 slba, u32 nlb, bool *written)
 {
-	return nvc_written_run(&c->written, slba, nlb, written);
+	const struct nvc_ns *ns = &c->ns[nsid - 1];
+	u64 run = nvc_map_run(&c->written, nvc_extent(ns, slba, nlb), written);
+
+	return run >> (ns->block_shift - NVC_MIN_BLOCK_SHIFT);
+}
+
+u32 nvc_readable(const struct nvc *c, u32 nsid, u64 slba, u32 nlb)
+{
+	const struct nvc_ns *ns = &c->ns[nsid - 1];
+	bool bad;
+	u64 run;
+
+	if (!(ns->flags & NVC_NS_DAMAGED))
+		return nlb;
+	run = nvc_map_run(&c->bad, nvc_extent(ns, slba, nlb), &bad);
+	return bad ? 0 : run >> (ns->block_shift - NVC_MIN_BLOCK_SHIFT);
+}
+
+int nvc_ns_change(struct nvc *c, u64 now, const struct nvc_ns_change *change)
+{
+	int err = nvc_ns_alter(c, change);
+
+	if (!err)
+		nvc_arrive(c, now);
+	return err;
+}
+
+void nvc_set_cache(struct nvc *c, u64 now, bool on)
+{
+	nvc_arrive(c, now);
+	if (c->cache && !on && c->media->settle)
+		c->media->settle(c);
+	c->cache = on && c->config.vwc;
 }
 
 int nvc_set_timing(struct nvc *c, u64 now, const struct nvc_timing *timing)
 {
-	int err = check_timing(timing, c->config.block_shift);
+	int err = check_timing(timing);
 
 	if (err)
 		return err;
-	arrive(c, now);
+	nvc_arrive(c, now);
 	c->config.timing = *timing;
 	return 0;
 }
 
 void nvc_reset(struct nvc *c, u64 now)
 {
-	arrive(c, now);
+	nvc_arrive(c, now);
+	stop_busy(c);
 	c->media->reset(c);
+}
+
+int nvc_set_rule(struct nvc *c, u64 now, u32 slot, const struct nvc_rule *rule)
+{
+	int err = nvc_rules_set(c, slot, rule);
+
+	if (!err)
+		nvc_arrive(c, now);
+	return err;
+}
+
+u64 nvc_rule_hits(const struct nvc *c, u32 slot)
+{
+	return slot < NVC_MAX_RULES ? c->rules.slots[slot].hits : 0;
 }
 
 u64 nvc_seq(const struct nvc *c)

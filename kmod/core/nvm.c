@@ -6,8 +6,8 @@
  * servers that work at the same time. A command waits for the server of its
  * first unit, then for the fixed delay, then moves its units one after the
  * other, each for the time of a unit and each holding its server until then.
- * Write Zeroes and Dataset Management only note something: one unit, whatever
- * they cover.
+ * Write Zeroes, Write Uncorrectable and Dataset Management only note something:
+ * one unit, whatever they cover.
  */
 #include "internal.h"
 
@@ -31,15 +31,30 @@ static void nvm_reset(struct nvc *c)
 	memset(c->state, 0, sizeof(struct nvm));
 }
 
-/* Occupies @units units from number @unit on. Returns the end of the last. */
-static u64 occupy(struct nvc *c, u64 unit, u64 units, u32 delay, u32 time)
+/* A stretch of units: the first, and how many. */
+struct stretch {
+	u64 unit;
+	u64 units;
+};
+
+static struct stretch stretch_of(const struct nvc *c, const struct nvc_ns *ns, u64 slba, u64 nlb)
+{
+	u64 first = ns->start + (slba << ns->block_shift);
+	u64 last = first + (nlb << ns->block_shift) - 1;
+	u32 shift = c->config.timing.unit_shift;
+
+	return (struct stretch){ first >> shift, (last >> shift) - (first >> shift) + 1 };
+}
+
+/* Occupies units from @from on. Returns the end of the last. */
+static u64 occupy(struct nvc *c, u64 from, struct stretch s, u32 delay, u32 time)
 {
 	struct nvm *nvm = c->state;
 	u32 servers = c->config.timing.units;
-	u32 server = nvc_mod(unit, servers);
-	u64 end = nvc_max(c->now, nvm->busy_until[server]) + delay;
+	u32 server = nvc_mod(s.unit, servers);
+	u64 end = nvc_max(from, nvm->busy_until[server]) + delay;
 
-	while (units--) {
+	while (s.units--) {
 		end = nvc_max(end, nvm->busy_until[server]) + time;
 		nvm->busy_until[server] = end;
 		if (++server == servers)
@@ -48,46 +63,64 @@ static u64 occupy(struct nvc *c, u64 unit, u64 units, u32 delay, u32 time)
 	return end;
 }
 
-static u64 nvm_read(struct nvc *c, u64 first, u64 last)
+static u64 nvm_read(struct nvc *c, struct stretch s)
 {
 	const struct nvc_timing *t = &c->config.timing;
 
-	return occupy(c, first, last - first + 1, t->read_delay, t->read_time);
+	return occupy(c, c->now, s, t->read_delay, t->read_time);
 }
 
-static u64 nvm_change(struct nvc *c, u64 first, u64 last)
+static u64 nvm_change(struct nvc *c, u64 from, struct stretch s)
 {
 	const struct nvc_timing *t = &c->config.timing;
 	struct nvm *nvm = c->state;
-	u64 end = occupy(c, first, last - first + 1, t->write_delay, t->write_time);
+	u64 end = occupy(c, from, s, t->write_delay, t->write_time);
 
 	nvm->written_at = nvc_max(nvm->written_at, end);
 	return end;
+}
+
+/* Reads all sources at once, then writes. */
+static u64 nvm_copy(struct nvc *c, const struct nvc_cmd *cmd, const struct nvc_ns *ns,
+		    const struct nvc_range *ranges)
+{
+	u64 end = c->now;
+	u64 nlb = 0;
+	u32 i;
+
+	for (i = 0; i < cmd->nlb; i++) {
+		end = nvc_max(end, nvm_read(c, stretch_of(c, ns, ranges[i].slba, ranges[i].nlb)));
+		nlb += ranges[i].nlb;
+	}
+	return nvm_change(c, end, stretch_of(c, ns, cmd->slba, nlb));
 }
 
 static u64 nvm_flush(struct nvc *c)
 {
 	struct nvm *nvm = c->state;
 
-	return c->config.vwc ? nvc_max(c->now, nvm->written_at) : c->now;
+	return c->cache ? nvc_max(c->now, nvm->written_at) : c->now;
 }
 
 static u64 nvm_target(struct nvc *c, const struct nvc_cmd *cmd,
-		      const struct nvc_range *ranges)
+		      const struct nvc_ns *ns, const struct nvc_range *ranges)
 {
-	u32 shift = c->config.timing.unit_shift - c->config.block_shift;
-	u64 first = cmd->slba >> shift;
-
 	switch (cmd->opcode) {
 	case NVC_READ:
-		return nvm_read(c, first, (cmd->slba + cmd->nlb - 1) >> shift);
+	case NVC_COMPARE:
+	case NVC_VERIFY:
+		return nvm_read(c, stretch_of(c, ns, cmd->slba, cmd->nlb));
 	case NVC_WRITE:
-		return nvm_change(c, first, (cmd->slba + cmd->nlb - 1) >> shift);
+		return nvm_change(c, c->now, stretch_of(c, ns, cmd->slba, cmd->nlb));
 	case NVC_WRITE_ZEROES:
-		return nvm_change(c, first, first);
+	case NVC_WRITE_UNCOR:
+		return nvm_change(c, c->now, stretch_of(c, ns, cmd->slba, 1));
 	case NVC_DSM:
-		first = ranges[0].slba >> shift;
-		return cmd->flags & NVC_DEALLOCATE ? nvm_change(c, first, first) : c->now;
+		if (!(cmd->flags & NVC_DEALLOCATE))
+			return c->now;
+		return nvm_change(c, c->now, stretch_of(c, ns, ranges[0].slba, 1));
+	case NVC_COPY:
+		return nvm_copy(c, cmd, ns, ranges);
 	default:
 		return nvm_flush(c);
 	}
@@ -95,6 +128,7 @@ static u64 nvm_target(struct nvc *c, const struct nvc_cmd *cmd,
 
 const struct nvc_media nvc_nvm = {
 	.size = nvm_size,
+	.init = nvm_reset,
 	.reset = nvm_reset,
 	.target = nvm_target,
 };

@@ -9,7 +9,7 @@ from nvlab.kernel import block
 from nvlab.kernel.configfs import power_on
 from nvlab.kernel.interface import Kernel
 from nvlab.kernel.module import canonical, is_loaded, parameter_words
-from nvlab.kernel.ops import Await, Op, RemoveDir, Run, Unheld, Unload, Write, quote
+from nvlab.kernel.ops import Await, MakeDir, Op, RemoveDir, Run, Unheld, Unload, Write, quote
 from nvlab.kernel.verb import Args, Made, Verb
 
 ROOT = "/sys/kernel/config/nvlab"
@@ -44,6 +44,27 @@ class Create(Verb):
         if "dev" in made:
             off.append(Await(f"{made['dev']} to go", absent=(f"/sys/class/block/{made['dev'].rpartition('/')[2]}",)))
         return [*off, RemoveDir(base)]
+
+
+class Fault(Verb):
+    """A rule called ``name`` by which commands of ``device`` go wrong: ``attributes`` of it, and whether to ``enable`` it."""
+
+    name = "device.fault"
+
+    def make(self, args: Args) -> Sequence[Op]:
+        base = _rule(args)
+        settings = [Write(f"{base}/{key}", str(value)) for key, value in args["attributes"].items()]
+        return [MakeDir(base), *settings, Write(f"{base}/enable", str(args["enable"]))]
+
+    def find(self, kernel: Kernel, args: Args) -> Made | None:
+        return {} if kernel.exists(_rule(args)) else None
+
+    def unmake(self, args: Args, made: Made) -> Sequence[Op]:
+        return [RemoveDir(_rule(args))]
+
+
+def _rule(args: Args) -> str:
+    return f"{ROOT}/{args['device']}/faults/{args['name']}"
 
 
 class StandIn(Verb):
@@ -86,4 +107,4 @@ def _namespace_of(kernel: Kernel, address: str) -> Made:
     return {}
 
 
-VERBS = (Create(), StandIn())
+VERBS = (Create(), Fault(), StandIn())

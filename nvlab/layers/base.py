@@ -134,11 +134,12 @@ def provided(obj: Object) -> list[str]:
 
 @dataclass(frozen=True)
 class Built:
-    """What a layer contributes to the plan."""
+    """What a layer contributes to the plan; ``last`` are steps for when all layers stand."""
 
     steps: Sequence[Step]
     layer: Layer
     modules: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)  # name -> parameters
+    last: Sequence[Step] = ()
 
 
 @dataclass(frozen=True)

@@ -3,27 +3,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from typing import Annotated
 
 from nvlab.errors import Problem
+from nvlab.layers import fault
 from nvlab.layers.base import Built, Lab, LayerKind, Object, provided
-from nvlab.layers.fields import Choice, Cpus, Doc, Duration, Flag, Size, Text, Whole
+from nvlab.layers.fields import Choice, Cpus, Doc, Duration, Flag, Medium, Size, Text, Whole
+from nvlab.medium import PARAMETERS, Profile, profiles
 from nvlab.plan import Layer, Step
 from nvlab.units import format_cpus, human_size
 
 REGISTERS = 1 << 20  # bytes; BAR 0 and doorbells fill the first MiB of a region, the storage follows
 
-# What a profile stands for, in ns; one unit is 4 KiB and eight work in parallel (device facts: NVMeVirt's NVM model).
-PROFILES: dict[str, dict[str, int]] = {
-    # as fast as the emulation goes
-    "none": {"read_delay": 0, "read_time": 0, "write_delay": 0, "write_time": 0},
-    # 12 us reads and 14 us writes at 2.4 and 2.0 GB/s: the figures NVMeVirt's authors set for an Optane drive, without
-    # their correction for the emulator's own floor
-    "optane": {"read_delay": 10300, "read_time": 1700, "write_delay": 11950, "write_time": 2050},
-}
+# As fast as the emulation goes; the others say where each of their numbers comes from.
+NO_DELAY = Profile(
+    "none",
+    "No delay",
+    "nvm",
+    vwc=False,
+    model={},
+    timing={"read_delay": 0, "read_time": 0, "write_delay": 0, "write_time": 0, "units": 8, "unit_shift": 12},
+    sources={},
+)
+PROFILES = {"none": NO_DELAY, **profiles()}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,17 +36,34 @@ class Device:
     """A virtual NVMe device."""
 
     size: Annotated[int, Size(1 << 20, 1 << 44, 1 << 12), Doc("capacity; its region is 1 MiB larger")]
-    profile: Annotated[str, Choice(tuple(PROFILES)), Doc("whose timing it has")] = "optane"
+    profile: Annotated[str, Choice(tuple(PROFILES)), Doc("what it is like: its kind, its medium, how fast it is")] = "optane"
     count: Annotated[int, Whole(1, 32), Doc("how many like it")] = 1
     cpus: Annotated[int | tuple[int, ...] | None, Cpus(), Doc("CPUs that serve it: how many, or which (default: all)")] = None
     block_size: Annotated[int, Choice((512, 4096)), Doc("logical block, bytes")] = 512
-    volatile_cache: Annotated[bool, Flag(), Doc("whether it reports a write cache, so that flushes are sent to it")] = False
+    volatile_cache: Annotated[
+        bool | None, Flag(), Doc("whether it reports a write cache, so that flushes are sent to it (default: the profile's)")
+    ] = None
     read_delay: Annotated[int | None, Duration(0, 10**10), Doc("fixed part of a read (default: the profile's)")] = None
     read_time: Annotated[int | None, Duration(0, 10**10), Doc("time of a read per unit (default: the profile's)")] = None
     write_delay: Annotated[int | None, Duration(0, 10**10), Doc("fixed part of a write (default: the profile's)")] = None
     write_time: Annotated[int | None, Duration(0, 10**10), Doc("time of a write per unit (default: the profile's)")] = None
-    io_units: Annotated[int, Whole(1, 256), Doc("units that work in parallel")] = 8
-    io_unit_size: Annotated[int, Size(512, 1 << 20), Doc("bytes of a unit, a power of two")] = 4096
+    io_units: Annotated[int | None, Whole(1, 256), Doc("units that work in parallel (default: the profile's)")] = None
+    io_unit_size: Annotated[
+        int | None, Size(512, 1 << 20), Doc("bytes of a unit, a power of two (default: the profile's)")
+    ] = None
+    medium: Annotated[
+        dict[str, int], Medium(), Doc("of an SSD or a disk: what is other than in the profile (see the medium's parameters)")
+    ] = field(default_factory=dict)
+    seed: Annotated[int, Whole(0, (1 << 63) - 1), Doc("of its random choices: which commands a rule hits by chance")] = 0
+    trace: Annotated[
+        str,
+        Choice(("off", "on", "lossless")),
+        Doc("record every command with its times into the run; lossless: rather slow down than lose one"),
+    ] = "off"
+    trace_entries: Annotated[int, Whole(256, 1 << 20), Doc("commands kept for the recorder, a power of two, per CPU")] = (
+        16384
+    )
+    fault: Annotated[dict[str, fault.Fault], Doc("rules by which commands go wrong")] = field(default_factory=dict)
     module: Annotated[
         str | None, Text(r"/[\w./+-]+\.ko", "the absolute path of a .ko file"), Doc("a module that stands in for nvlab.ko")
     ] = None
@@ -49,14 +71,51 @@ class Device:
 
 def check(obj: Object, lab: Lab) -> Iterator[Problem]:
     spec: Device = obj.spec
-    if spec.io_unit_size & (spec.io_unit_size - 1):
+    yield from _check_profile(obj)
+    if spec.io_unit_size and spec.io_unit_size & (spec.io_unit_size - 1):
         yield Problem(f"{obj.path}.io_unit_size", f"{spec.io_unit_size} is not a power of two")
     if isinstance(spec.cpus, int) and spec.cpus >= lab.facts.cpus:
         yield Problem(f"{obj.path}.cpus", f"the node has {lab.facts.cpus} CPUs, and one must be left for the load")
     if isinstance(spec.cpus, tuple) and spec.cpus[-1] >= lab.facts.cpus:
         yield Problem(f"{obj.path}.cpus", f"CPU {spec.cpus[-1]} does not exist; the node has {lab.facts.cpus}")
-    if spec.module and spec.count > 1:
+    if spec.trace_entries & (spec.trace_entries - 1):
+        below = 1 << spec.trace_entries.bit_length() - 1
+        yield Problem(f"{obj.path}.trace_entries", f"{spec.trace_entries} is not a power of two; use {below} or {2 * below}")
+    yield from fault.check(f"{obj.path}.fault", spec.fault, spec.size // spec.block_size)
+    if spec.module:
+        yield from _check_stand_in(obj)
+
+
+# Keys that set the timing of kind nvm, the attribute each sets, and what that is of a value.
+TIMING: dict[str, tuple[str, Callable[[int], int]]] = {
+    "read_delay": ("read_delay", int),
+    "read_time": ("read_time", int),
+    "write_delay": ("write_delay", int),
+    "write_time": ("write_time", int),
+    "io_units": ("nr_io_units", int),
+    "io_unit_size": ("io_unit_shift", lambda size: size.bit_length() - 1),
+}
+
+
+def _check_profile(obj: Object) -> Iterator[Problem]:
+    """An NVM device has a timing, the other kinds have a medium."""
+    spec: Device = obj.spec
+    kind = PROFILES[spec.profile].kind
+    if kind == "nvm" and spec.medium:
+        others = ", ".join(name for name, profile in PROFILES.items() if profile.kind != "nvm")
+        yield Problem(f"{obj.path}.medium", f"profile {spec.profile!r} is no SSD or disk; those are: {others}")
+    for key in TIMING:
+        if kind != "nvm" and getattr(spec, key) is not None:
+            yield Problem(f"{obj.path}.{key}", f"profile {spec.profile!r} is {kind}: its speed follows from {obj.path}.medium")
+
+
+def _check_stand_in(obj: Object) -> Iterator[Problem]:
+    spec: Device = obj.spec
+    if spec.count > 1:
         yield Problem(f"{obj.path}.count", "a stand-in module makes one device")
+    for key, default in (("trace", "off"), ("fault", {})):
+        if getattr(spec, key) != default:
+            yield Problem(f"{obj.path}.{key}", "only nvlab.ko has this; leave out the stand-in module, or this key")
 
 
 def build(obj: Object, lab: Lab) -> Built:
@@ -66,10 +125,36 @@ def build(obj: Object, lab: Lab) -> Built:
     shared = [] if spec.module else [Step("device/module", "module.insert", {"path": lab.facts.nvlab_ko}, obj.path)]
     dev = f"{{{names[0]}.dev}}  " if len(names) == 1 else f"{len(names)} × "
     profile = "no delay" if spec.profile == "none" else spec.profile
-    what = PurePosixPath(spec.module).name if spec.module else f"nvm, {profile}"
+    what = PurePosixPath(spec.module).name if spec.module else f"{PROFILES[spec.profile].kind}, {profile}"
     cpus = format_cpus(_cpus(spec, lab))
     summary = f"{dev}{human_size(spec.size)}  {what}" + (f", CPUs {cpus}" if cpus else "")
-    return Built([*shared, *steps], Layer(obj.path, summary), {"configfs": {}, "nvme": {}})
+    if spec.fault:
+        summary += f", {len(spec.fault)} fault rule{'s' if len(spec.fault) > 1 else ''}"
+    faults = [step for name in names for step in _faults(obj, lab, name)]
+    return Built([*shared, *steps], Layer(obj.path, summary), {"configfs": {}, "nvme": {}}, last=faults)
+
+
+def _ident(lab: Lab, name: str) -> str:
+    """The device's name in configfs."""
+    return lab.ident(*name.split("."))
+
+
+def _faults(obj: Object, lab: Lab, name: str) -> Iterator[Step]:
+    for rule, spec in obj.spec.fault.items():
+        args = {
+            "device": _ident(lab, name),
+            "name": rule,
+            "attributes": fault.attributes(spec),
+            "enable": int(spec.enable),
+        }
+        yield Step(f"{obj.table}.{name}/fault-{rule}", "device.fault", args, obj.path)
+
+
+def traces(obj: Object, lab: Lab) -> Iterator[dict[str, str]]:
+    """What the recorder is to read of the devices' traces: {"layer", "path"}."""
+    if obj.spec.trace != "off":
+        for name in provided(obj):
+            yield {"layer": name, "path": f"/dev/nvlab-trace-{_ident(lab, name)}"}
 
 
 def _cpus(spec: Device, lab: Lab) -> tuple[int, ...]:
@@ -81,24 +166,43 @@ def _cpus(spec: Device, lab: Lab) -> tuple[int, ...]:
 
 def _configfs(obj: Object, lab: Lab, name: str) -> Step:
     spec: Device = obj.spec
-    timing = {key: getattr(spec, key) for key in ("read_delay", "read_time", "write_delay", "write_time")}
-    chosen = {key: value for key, value in timing.items() if value is not None}
+    profile = PROFILES[spec.profile]
     attributes: dict[str, object] = {
         "memmap_start": hex(lab.placement.take(spec.size + REGISTERS, obj.path)),
         "memmap_size": spec.size + REGISTERS,
         "block_size": spec.block_size,
-        "vwc": int(spec.volatile_cache),
+        "vwc": int(profile.vwc if spec.volatile_cache is None else spec.volatile_cache),
         "serial": lab.uuid("serial", name).replace("-", "")[:20],
         "subnqn": lab.nqn("device", name),
-        **PROFILES[spec.profile],
-        **chosen,
-        "nr_io_units": spec.io_units,
-        "io_unit_shift": spec.io_unit_size.bit_length() - 1,
+        **(_timing(spec, profile) if profile.kind == "nvm" else _medium(spec, profile)),
     }
     if cpus := _cpus(spec, lab):
         attributes["cpus"] = format_cpus(cpus)
-    args = {"name": lab.ident(*name.split(".")), "attributes": attributes}
+    if spec.seed:
+        attributes["seed"] = spec.seed
+    if spec.trace != "off":
+        attributes |= {"trace": spec.trace_entries, "trace_lossless": int(spec.trace == "lossless")}
+    args = {"name": _ident(lab, name), "attributes": attributes}
     return Step(f"{obj.table}.{name}", "device.create", args, obj.path, provides=name)
+
+
+def _timing(spec: Device, profile: Profile) -> dict[str, object]:
+    values = profile.timing
+    attributes: dict[str, object] = {
+        "nr_io_units" if name == "units" else "io_unit_shift" if name == "unit_shift" else name: value
+        for name, value in values.items()
+    }
+    for key, (attribute, of) in TIMING.items():
+        if (value := getattr(spec, key)) is not None:
+            attributes[attribute] = of(value)
+    return attributes
+
+
+def _medium(spec: Device, profile: Profile) -> dict[str, object]:
+    """What is other than a device has it anyway."""
+    values = profile.model | spec.medium
+    other = {f"medium/{name}": value for name, value in values.items() if value != PARAMETERS[name].initial}
+    return {"kind": profile.kind, **other}
 
 
 def _stand_in(obj: Object, lab: Lab, name: str) -> Step:

@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from difflib import get_close_matches
 from typing import Any
 
+from nvlab.medium import PARAMETERS
 from nvlab.units import MAX_BYTES, MAX_NS, format_size, format_time, parse_cpus, parse_size, parse_time
 
 
@@ -101,6 +103,21 @@ class Whole(Marker):
 
     def schema(self) -> dict[str, Any]:
         return {"type": "integer", "minimum": self.low, "maximum": self.high}
+
+
+@dataclass(frozen=True)
+class Probability(Marker):
+    """A number above 0, up to 1, in steps of a millionth."""
+
+    def read(self, value: Any) -> float:
+        if not isinstance(value, int | float) or isinstance(value, bool):
+            raise ValueError(f"{value!r} is not a number")
+        if not 1e-6 <= value <= 1:
+            raise ValueError(f"{value} is out of range (0.000001 to 1)")
+        return float(value)
+
+    def schema(self) -> dict[str, Any]:
+        return {"type": "number", "minimum": 1e-6, "maximum": 1, "examples": [0.01]}
 
 
 @dataclass(frozen=True)
@@ -209,6 +226,34 @@ class Names(Marker):
 
     def schema(self) -> dict[str, Any]:
         return {"type": "array", "items": self.form.schema()}
+
+
+@dataclass(frozen=True)
+class Medium(Marker):
+    """A table of parameters of a medium, by the core's names."""
+
+    def read(self, value: Any) -> dict[str, int]:
+        if not isinstance(value, dict):
+            raise ValueError(f"{value!r} is not a table")
+        return {name: self._number(name, number) for name, number in value.items()}
+
+    @staticmethod
+    def _number(name: str, number: Any) -> int:
+        if name not in PARAMETERS:
+            near = get_close_matches(name, PARAMETERS, 1)
+            raise ValueError(f"there is no parameter {name!r}" + (f"; did you mean {near[0]!r}?" if near else ""))
+        row = PARAMETERS[name]
+        try:
+            return Whole(row.low, row.high).read(number)
+        except ValueError as error:
+            raise ValueError(f"{name}: {error}") from None
+
+    def schema(self) -> dict[str, Any]:
+        properties = {
+            row.name: Whole(row.low, row.high).schema() | {"description": f"{row.what} ({row.unit})" if row.unit else row.what}
+            for row in PARAMETERS.values()
+        }
+        return {"type": "object", "properties": properties, "additionalProperties": False}
 
 
 @dataclass(frozen=True)

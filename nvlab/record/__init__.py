@@ -13,6 +13,8 @@
         samples.jsonl                one line per watched thing and tick: {"t": ns, "w": index of watch, "v": {file: text}}
         proc.json                    /proc/diskstats, interrupts, stat, vmstat, tainted: text before and after
         events.jsonl                 one line per event: {"t": ns, "kind": "start" | "end" | "kmsg" | "progress" | ..., ...}
+        trace/LAYER.raw              a virtual device's own trace, if it keeps one, as the kernel wrote it: kmod/core/nvc_trace.h
+        trace/LAYER.npy              the commands of it in an array (:mod:`nvlab.record.tracefile`), made by the controller
         latency.npy histogram.npy block.npy counters.npy results.json states.json
                                      the same in arrays (:mod:`nvlab.record.format`), made by the controller
       report.html  figures/          made by ``nvlab report``
@@ -22,7 +24,8 @@ All times are CLOCK_MONOTONIC of the node, in ns. fio's log has the same clock, 
 
 ``workload.json``: ``name``; ``load`` and ``variant`` (workloads of one ``load`` are compared, variant against variant);
 ``baseline`` (the variant that ratios refer to; the first one where none says so); ``round``; ``target`` {kind, path}; ``seed``;
-``engine``; ``trace``; ``interval``; ``sections`` [{name, keys}]; ``watches`` [{layer, kind, name}]; ``planned_seconds``;
+``engine``; ``trace``; ``interval``; ``sections`` [{name, keys}]; ``watches`` [{layer, kind, name}];
+``traces`` [{layer, records, overruns (not recorded since the device was made), stalls, error}]; ``planned_seconds``;
 ``clock``; ``started``, ``ended``; ``status`` ("ok", "failed", "stopped", "deadline"); ``code`` (fio's); ``message``.
 
 ``run.json``: ``id``, ``lab``, ``title``, ``created``, ``scenario`` {source, sha256}, ``plan``, ``warnings``, ``provenance``

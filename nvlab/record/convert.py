@@ -9,6 +9,7 @@ from pathlib import Path
 from nvlab.record import WORKLOAD, WORKLOADS
 from nvlab.record.fiolog import convert_logs, convert_results
 from nvlab.record.telemetry import convert_samples
+from nvlab.record.tracefile import convert_traces
 
 
 def convert_workload(directory: Path) -> None:
@@ -16,6 +17,7 @@ def convert_workload(directory: Path) -> None:
     described = json.loads((directory / WORKLOAD).read_text(encoding="utf-8"))
     sections = [section["name"] for section in described["sections"]]
     convert_samples(directory, described["watches"])
+    convert_traces(directory)
     convert_logs(directory, sections)
     convert_results(directory, sections)
 

@@ -20,6 +20,7 @@ from nvlab.host.provenance import counters
 from nvlab.record import EVENTS, FIO_ERRORS, FORMAT_VERSION, JOB, PROC, SAMPLES, WORKLOAD
 from nvlab.record.events import Emit, EventLog, clock
 from nvlab.record.samplers import Sampler, Watch
+from nvlab.record.trace import TRACES, Traced, TraceRecorder
 from nvlab.workload.fio import (
     DEFAULT_SEED,
     LOG_DIR,
@@ -62,13 +63,15 @@ class Workload:
     trace: bool = True
     interval: float = 0.25
     watches: tuple[Watch, ...] = field(default=())
+    traces: tuple[Traced, ...] = field(default=())
 
     @staticmethod
     def from_json(data: Mapping[str, Any]) -> Workload:
-        """The workload a controller sent: ``target`` as {kind, path}, ``watches`` as a list of {layer, kind, name}."""
+        """The workload a controller sent: ``target`` {kind, path}, ``watches`` {layer, kind, name}, ``traces`` {layer, path}."""
         plain = dict(data)
         plain["target"] = Target(**plain["target"])
         plain["watches"] = tuple(Watch(**w) for w in plain.get("watches", ()))
+        plain["traces"] = tuple(Traced(**t) for t in plain.get("traces", ()))
         return Workload(**plain)
 
 
@@ -101,6 +104,7 @@ def _sampled(
 ) -> _Outcome:
     """What ``act`` ends with, sampled from before its start to after its end; the two go into ``record``."""
     sampler = Sampler(out / SAMPLES, work.watches, work.interval, lambda kind, data: events.add(kind, **data))
+    tracer = _tracer(out, work)
     before = counters()
     try:
         sampler.start()
@@ -110,8 +114,21 @@ def _sampled(
     finally:
         if not sampler.stop():
             events.add("stuck", what="the sampler waits in the kernel")
+        record["traces"] = tracer.stop()
         record["ended"] = time.monotonic_ns()
         _write_json(out / PROC, {"before": before, "after": counters()})
+
+
+def _tracer(out: Path, work: Workload) -> TraceRecorder:
+    """Reads the devices' traces from now on. Raises StepFailed when one cannot be read."""
+    tracer = TraceRecorder(out / TRACES, work.traces)
+    try:
+        tracer.start()
+    except OSError as error:
+        raise StepFailed(
+            f"workload {work.name}: the trace of a device cannot be read: {error}", hint="did the device go away? nvlab status"
+        ) from error
+    return tracer
 
 
 def _check_target(work: Workload) -> None:

@@ -130,7 +130,8 @@ def _keys(kind: LayerKind, loc: tuple[Any, ...]) -> list[str]:
     spec = adapter(kind.spec).json_schema()
     for part in loc[:-1]:
         prop = spec.get("properties", {}).get(part, {})
-        names = [str(option.get("$ref", "")).rpartition("/")[2] for option in (prop, *prop.get("anyOf", ()))]
+        options = (prop, prop.get("additionalProperties") or {}, *prop.get("anyOf", ()))
+        names = [str(option.get("$ref", "")).rpartition("/")[2] for option in options]
         spec = {**spec, **next((spec["$defs"][n] for n in names if n), {})}
     return list(spec.get("properties", {}))
 

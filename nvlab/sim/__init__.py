@@ -1,35 +1,61 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """The virtual device in user space: the same C core as in the kernel module, on numpy arrays."""
 
-from nvlab.sim.device import Config, Device, Timing, commands
+from nvlab.medium import PARAMETERS, Profile, load_profile, model, profiles
+from nvlab.sim.device import UNMAPPED, Config, Device, Namespace, NamespaceChange, Rule, Timing, commands
 from nvlab.sim.structs import (
     ALL_NAMESPACES,
+    ANY_OPCODE,
     COMMAND,
     DECISION,
+    LOST,
     MAX_BLOCKS,
+    MAX_NAMESPACES,
     MAX_RANGES,
+    MAX_RULES,
+    MAX_SOURCES,
+    MILLION,
     RANGE,
     Data,
+    Fault,
     Flag,
     Kind,
+    NamespaceSwitch,
     Opcode,
     Status,
 )
 
 __all__ = [
     "ALL_NAMESPACES",
+    "ANY_OPCODE",
     "COMMAND",
     "DECISION",
+    "LOST",
     "MAX_BLOCKS",
+    "MAX_NAMESPACES",
     "MAX_RANGES",
+    "MAX_RULES",
+    "MAX_SOURCES",
+    "MILLION",
+    "PARAMETERS",
     "RANGE",
+    "UNMAPPED",
     "Config",
     "Data",
     "Device",
+    "Fault",
     "Flag",
     "Kind",
+    "Namespace",
+    "NamespaceChange",
+    "NamespaceSwitch",
     "Opcode",
+    "Profile",
+    "Rule",
     "Status",
     "Timing",
     "commands",
+    "load_profile",
+    "model",
+    "profiles",
 ]

@@ -3,6 +3,9 @@
 
 from __future__ import annotations
 
+import os
+import shlex
+import subprocess
 from pathlib import Path
 
 from cffi import FFI
@@ -18,17 +21,19 @@ typedef unsigned long long u64;
 
 
 def declarations(header: Path) -> str:
-    """A header as cffi reads it: these headers hold declarations only, so what is left to drop is the preprocessor's."""
-    return "\n".join(line for line in header.read_text().splitlines() if not line.startswith("#"))
+    """A header and those it includes as cffi reads them: preprocessed, but for the system's own types."""
+    compiler = shlex.split(os.environ.get("CC", "cc"))
+    argv = [*compiler, "-E", "-P", "-DNVC_TYPES_H", "-I", str(CORE), str(header)]
+    return subprocess.run(argv, check=True, capture_output=True, text=True).stdout
 
 
 ffi = FFI()
-ffi.cdef(TYPES + declarations(CORE / "nvc.h") + declarations(HERE / "batch.h"))
+ffi.cdef(TYPES + declarations(HERE / "batch.h"))
 ffi.set_source(
     "nvlab.sim._core",
     '#include "batch.h"',
-    sources=[str(HERE / "batch.c"), *map(str, sorted(CORE.glob("*.c")))],
+    sources=[str(HERE / "batch.c"), str(HERE / "audit.c"), *map(str, sorted(CORE.glob("*.c")))],
     include_dirs=[str(CORE), str(HERE)],
-    depends=[str(HERE / "batch.h"), *map(str, sorted(CORE.glob("*.h")))],
+    depends=[str(HERE / "batch.h"), *map(str, sorted(CORE.glob("*.h"))), str(CORE / "model.def")],
     extra_compile_args=["-O2", "-std=gnu11"],
 )

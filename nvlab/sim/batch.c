@@ -4,7 +4,9 @@
 /* One that asks for more than the standard allows is refused, and takes none. */
 static u32 ranges_of(const struct nvc_cmd *cmd)
 {
-	return cmd->opcode == NVC_DSM && cmd->nlb <= NVC_MAX_RANGES ? cmd->nlb : 0;
+	bool takes = cmd->opcode == NVC_DSM || cmd->opcode == NVC_COPY;
+
+	return takes && cmd->nlb <= NVC_MAX_RANGES ? cmd->nlb : 0;
 }
 
 size_t batch_count_ranges(const struct nvc_cmd *cmds, size_t n)
@@ -28,15 +30,31 @@ void batch_submit(struct nvc *c, const struct nvc_cmd *cmds, size_t n,
 	}
 }
 
-void batch_written(const struct nvc *c, u64 slba, u64 nlb, u8 *written)
+void batch_written(const struct nvc *c, u32 nsid, u64 slba, u64 nlb, u8 *written)
 {
 	while (nlb) {
 		bool value;
-		u32 n = nvc_run(c, slba, nvc_min(nlb, NVC_MAX_BLOCKS), &value);
+		u32 n = nvc_run(c, nsid, slba, nvc_min(nlb, NVC_MAX_BLOCKS), &value);
 
 		memset(written, value, n);
 		written += n;
 		slba += n;
 		nlb -= n;
+	}
+}
+
+void batch_readable(const struct nvc *c, u32 nsid, u64 slba, u64 nlb, u8 *readable)
+{
+	while (nlb) {
+		u32 n = nvc_readable(c, nsid, slba, nvc_min(nlb, NVC_MAX_BLOCKS));
+
+		memset(readable, 1, n);
+		readable += n;
+		slba += n;
+		nlb -= n;
+		if (!nlb)
+			break;
+		*readable++ = nvc_readable(c, nsid, slba++, 1);
+		nlb--;
 	}
 }

@@ -4,13 +4,26 @@
 from __future__ import annotations
 
 import errno
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field, replace
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from nvlab.medium import Profile, model
 from nvlab.sim._core import ffi, lib
-from nvlab.sim.structs import COMMAND, DECISION, RANGE, Kind
+from nvlab.sim.structs import ANY_OPCODE, COMMAND, DECISION, LOST, MILLION, RANGE, Fault, Kind
+
+UNMAPPED = 0xFFFFFFFF
+PROBLEMS = {
+    errno.ERANGE: "a field is beyond its limit",
+    errno.EBUSY: "only live parameters may change",
+}
+SNAPSHOT_REFUSALS = {
+    errno.EINVAL: "it is none, or of another build",
+    errno.EMEDIUMTYPE: "it is of another device",
+    errno.EBADMSG: "it is damaged",
+}
 
 
 @dataclass(frozen=True)
@@ -30,13 +43,77 @@ class Timing:
 
 @dataclass(frozen=True)
 class Config:
-    """What is fixed when a device is made: capacity in logical blocks of ``2**block_shift`` bytes (9 or 12)."""
+    """What is fixed when a device is made: capacity in logical blocks of ``2**block_shift`` bytes (9 or 12).
+
+    All of it is namespace 1, until that is deleted. ``timing`` is of kind NVM; ``model`` of the others, see
+    :func:`nvlab.medium.model`.
+    """
 
     blocks: int
+    seed: int = 0
     kind: Kind = Kind.NVM
     block_shift: int = 9
     vwc: bool = False
     timing: Timing = field(default_factory=Timing)
+    model: dict[str, int] = field(default_factory=model)
+
+    @classmethod
+    def of(cls, profile: Profile, size: int, *, seed: int = 0, block_shift: int = 9, **changes: int) -> Config:
+        """A drive of ``size`` bytes as the profile describes it; ``changes`` are to its model."""
+        return cls(
+            size >> block_shift,
+            seed,
+            Kind[profile.kind.upper()],
+            block_shift,
+            profile.vwc,
+            Timing(**profile.timing),
+            profile.model | model(**profile.model | changes),
+        )
+
+
+@dataclass(frozen=True)
+class Namespace:
+    """A namespace as it is: capacity in logical blocks, where it begins in the medium and what it was made with in bytes."""
+
+    blocks: int
+    start: int
+    bytes: int
+    block_shift: int
+    attached: int
+    flags: int
+
+
+@dataclass(frozen=True)
+class NamespaceChange:
+    """A change of a namespace, as ``struct nvc_ns_change`` says it."""
+
+    op: int
+    nsid: int
+    blocks: int = 0
+    block_shift: int = 0
+    value: int = 0
+
+
+@dataclass(frozen=True)
+class Rule:
+    """Which commands go wrong, and how; by default all.
+
+    A command matches by ``opcode``, ``nsid`` (0: any), ``qid`` (0: any) and by touching a block of the ``nlb`` from ``slba``
+    (0: any). Of those that match, every ``every``th may be hit, with a chance of ``chance`` millionths, ``count`` times
+    (0: no limit). ``status`` belongs to ``Fault.FAIL``, ``delay`` in ns to ``Fault.DELAY``.
+    """
+
+    fault: Fault
+    opcode: int = ANY_OPCODE
+    nsid: int = 0
+    qid: int = 0
+    slba: int = 0
+    nlb: int = 0
+    every: int = 1
+    chance: int = MILLION
+    count: int = 0
+    status: int = 0
+    delay: int = 0
 
 
 def commands(
@@ -47,11 +124,13 @@ def commands(
     now: ArrayLike = 0,
     nsid: ArrayLike = 1,
     flags: ArrayLike = 0,
+    qid: ArrayLike = 1,
+    ctrl: ArrayLike = 0,
 ) -> NDArray[np.void]:
     """A one-dimensional array of dtype ``COMMAND``; arguments are numbers or arrays of one length. ``now`` is in ns."""
-    columns = np.broadcast_arrays(*map(np.atleast_1d, (now, slba, nlb, nsid, opcode, flags)))
+    columns = np.broadcast_arrays(*map(np.atleast_1d, (now, slba, nlb, nsid, opcode, flags, qid, ctrl)))
     array = np.zeros(columns[0].shape, COMMAND)
-    for name, column in zip(("now", "slba", "nlb", "nsid", "opcode", "flags"), columns, strict=True):
+    for name, column in zip(("now", "slba", "nlb", "nsid", "opcode", "flags", "qid", "ctrl"), columns, strict=True):
         array[name] = column
     return array
 
@@ -68,11 +147,35 @@ class Device:
         self._core = ffi.cast("struct nvc *", self._memory)
         lib.nvc_init(self._core, native)
 
+    @classmethod
+    def load(cls, snapshot: bytes, config: Config) -> Device:
+        """The device that :meth:`save` wrote. Raises ValueError if it is damaged or not of ``config``."""
+        device = cls(config)
+        header = ffi.new("struct nvc_snapshot *")
+        size = ffi.sizeof("struct nvc_snapshot")
+        memory = ffi.buffer(device._memory)
+        if len(snapshot) != size + len(memory):
+            raise ValueError("the snapshot is of another device, or cut short")
+        ffi.buffer(header)[:] = snapshot[:size]
+        memory[:] = snapshot[size:]
+        code = lib.nvc_thaw(device._core, header, ffi.new("struct nvc_config *", asdict(config)))
+        if code:
+            raise ValueError(f"the snapshot is refused: {SNAPSHOT_REFUSALS[-code]}")
+        return device
+
+    def save(self) -> bytes:
+        """All of the device's state, to go on from elsewhere: header and memory."""
+        header = ffi.new("struct nvc_snapshot *")
+        lib.nvc_freeze(self._core, header)
+        snapshot = bytes(ffi.buffer(header)) + bytes(ffi.buffer(self._memory))
+        lib.nvc_thaw(self._core, header, ffi.addressof(header.config))
+        return snapshot
+
     def submit(self, commands: NDArray[np.void], ranges: NDArray[np.void] | None = None) -> NDArray[np.void]:
         """Decide commands in order, all in one call.
 
         ``commands`` has shape (n,) and dtype ``COMMAND``; ``ranges``, shape (m,) and dtype ``RANGE``, holds the
-        ranges of its Dataset Management commands one after the other. Returns shape (n,), dtype ``DECISION``.
+        ranges of its Dataset Management and Copy commands one after the other. Returns shape (n,), dtype ``DECISION``.
         Raises TypeError for another dtype, ValueError for another number of ranges than the commands ask for.
         """
         commands = _require(commands, COMMAND)
@@ -95,16 +198,124 @@ class Device:
         """Change the speed for all later commands. Raises ValueError where the core refuses it."""
         _raise_for(lib.nvc_set_timing(self._core, now, ffi.new("struct nvc_timing *", asdict(timing))), timing)
 
+    def set_rule(self, slot: int, rule: Rule | None, now: int = 0) -> None:
+        """Have a rule in a slot (below ``MAX_RULES``) from now on, or none. Raises ValueError where the core refuses it."""
+        native = ffi.new("struct nvc_rule *", asdict(rule)) if rule else ffi.NULL
+        _raise_for(lib.nvc_set_rule(self._core, now, slot, native), rule)
+
+    def hits(self, slot: int) -> int:
+        """How many commands the rule of a slot has hit since it was set."""
+        return int(lib.nvc_rule_hits(self._core, slot))
+
+    def set_model(self, now: int = 0, **changes: int) -> None:
+        """Change live parameters for all later commands. Raises ValueError where the core refuses it."""
+        native = ffi.new("struct nvc_model *", self.config.model | changes)
+        _raise_for(lib.nvc_set_model(self._core, now, native), changes)
+        self.config = replace(self.config, model=self.config.model | changes)
+
+    def cut(self, now: int = 0) -> tuple[NDArray[np.void], int]:
+        """The power goes at ``now`` ns, and comes back.
+
+        Returns which sectors of 512 bytes of the medium fall back to what they held before a write, shape (n,), dtype
+        ``LOST``, in the order to restore them; and when the device is ready again, ns.
+        """
+        lost = np.zeros(lib.nvc_undo_units(self._core), LOST)
+        ready = ffi.new("u64 *")
+        native = ffi.from_buffer("struct nvc_lost[]", lost, require_writable=True)
+        return lost[: lib.nvc_cut(self._core, now, native, ready)], int(ready[0])
+
+    def stats(self) -> dict[str, int]:
+        """Accounts of an SSD, by the names of ``struct nvc_ssd_stats``; all zero for another kind."""
+        native = ffi.new("struct nvc_ssd_stats *")
+        lib.nvc_stats(self._core, native)
+        return {name: int(getattr(native, name)) for name, _ in ffi.typeof("struct nvc_ssd_stats").fields}
+
+    def mapping(self) -> NDArray[np.uint32]:
+        """Where each 4 KiB unit of an SSD lies, shape (units,); ``UNMAPPED`` if nowhere."""
+        self._require_ssd()
+        units = self.stats()["units"]
+        return np.fromiter((lib.nvc_place(self._core, unit) for unit in range(units)), np.uint32, units)
+
+    def audit(self) -> str | None:
+        """Check all that must hold for an SSD. Returns the condition that does not, or None."""
+        self._require_ssd()
+        wrong = lib.batch_audit(self._core)
+        return None if wrong == ffi.NULL else ffi.string(wrong).decode()
+
+    def times(self) -> NDArray[np.uint64]:
+        """When each die, then each channel of an SSD is done, ns."""
+        self._require_ssd()
+        times = np.zeros(lib.batch_times(self._core, ffi.NULL), np.uint64)
+        lib.batch_times(self._core, ffi.from_buffer("u64[]", times, require_writable=True))
+        return times
+
+    def _require_ssd(self) -> None:
+        if self.config.kind is not Kind.SSD:
+            raise TypeError(f"this is no SSD, but {self.config.kind.name}")
+
     def reset(self, now: int = 0) -> None:
         """A controller reset at ``now`` ns: work under way is dropped, content and counters stay."""
         lib.nvc_reset(self._core, now)
 
-    def written(self, slba: int, nlb: int) -> NDArray[np.bool_]:
+    def set_cache(self, on: bool, now: int = 0) -> None:
+        """Enable or disable the volatile write cache; nothing changes where ``Config.vwc`` says there is none."""
+        lib.nvc_set_cache(self._core, now, on)
+
+    def create(self, nsid: int, blocks: int, block_shift: int = 9, attached: int = 1, now: int = 0) -> None:
+        """Make a namespace, attached to the controllers whose bits are set. Raises ValueError, and OSError (ENOSPC, EEXIST)."""
+        self.change(NamespaceChange(lib.NVC_NS_CREATE, nsid, blocks, block_shift, attached), now)
+
+    def delete(self, nsid: int, now: int = 0) -> None:
+        """Delete a namespace. Raises OSError (ENXIO: there is none)."""
+        self.change(NamespaceChange(lib.NVC_NS_DELETE, nsid), now)
+
+    def format(self, nsid: int, block_shift: int, now: int = 0) -> None:
+        """Format a namespace: its blocks read as zeros. Raises ValueError, and OSError (ENXIO)."""
+        self.change(NamespaceChange(lib.NVC_NS_FORMAT, nsid, block_shift=block_shift), now)
+
+    def attach(self, nsid: int, attached: int, now: int = 0) -> None:
+        """Attach a namespace to the controllers whose bits are set, and to no others. Raises OSError (ENXIO)."""
+        self.change(NamespaceChange(lib.NVC_NS_ATTACH, nsid, value=attached), now)
+
+    def switch(self, nsid: int, flags: int, now: int = 0) -> None:
+        """Set the switches of a namespace, see ``NamespaceSwitch``. Raises ValueError, and OSError (ENXIO)."""
+        self.change(NamespaceChange(lib.NVC_NS_SWITCH, nsid, value=flags), now)
+
+    def change(self, change: NamespaceChange, now: int = 0) -> None:
+        """Change a namespace. Raises ValueError, and OSError (ENXIO, EEXIST, ENOSPC)."""
+        code = lib.nvc_ns_change(self._core, now, ffi.new("struct nvc_ns_change *", asdict(change)))
+        if code == -errno.EINVAL:
+            raise ValueError(f"the core refuses this, a field has no meaning: {change}")
+        if code:
+            raise OSError(-code, f"{errno.errorcode[-code]}: {change}")
+
+    def namespace(self, nsid: int) -> Namespace | None:
+        """A namespace, or None if there is none of that number."""
+        native = lib.nvc_ns_get(self._core, nsid)
+        if native == ffi.NULL:
+            return None
+        return Namespace(**{name: int(getattr(native, name)) for name, _ in ffi.typeof("struct nvc_ns").fields})
+
+    def free(self) -> tuple[int, int]:
+        """Bytes that belong to no namespace, and how many the largest new one can have."""
+        largest = ffi.new("u64 *")
+        return int(lib.nvc_ns_free(self._core, largest)), int(largest[0])
+
+    def written(self, slba: int, nlb: int, nsid: int = 1) -> NDArray[np.bool_]:
         """Which of ``nlb`` blocks from ``slba`` hold data, shape (nlb,); the others read as zeros."""
-        if not 0 <= slba <= slba + nlb <= self.config.blocks:
-            raise ValueError(f"blocks {slba} to {slba + nlb} are not all within the device's {self.config.blocks}")
+        return self._flags(lib.batch_written, slba, nlb, nsid)
+
+    def readable(self, slba: int, nlb: int, nsid: int = 1) -> NDArray[np.bool_]:
+        """Which of ``nlb`` blocks from ``slba`` can be read, shape (nlb,); the others were made uncorrectable."""
+        return self._flags(lib.batch_readable, slba, nlb, nsid)
+
+    def _flags(self, fill: Callable[..., None], slba: int, nlb: int, nsid: int) -> NDArray[np.bool_]:
+        namespace = self.namespace(nsid)
+        blocks = namespace.blocks if namespace else 0
+        if not 0 <= slba <= slba + nlb <= blocks:
+            raise ValueError(f"blocks {slba} to {slba + nlb} are not all within the {blocks} of namespace {nsid}")
         flags = np.zeros(nlb, np.bool_)
-        lib.batch_written(self._core, slba, nlb, ffi.from_buffer("u8[]", flags, require_writable=True))
+        fill(self._core, nsid, slba, nlb, ffi.from_buffer("u8[]", flags, require_writable=True))
         return flags
 
     @property
@@ -125,7 +336,7 @@ def _require(array: NDArray[np.void], dtype: np.dtype[np.void]) -> NDArray[np.vo
     return np.ascontiguousarray(array)
 
 
-def _raise_for(code: int, what: Config | Timing) -> None:
+def _raise_for(code: int, what: object) -> None:
     if code:
-        problem = "a field is beyond its limit" if code == -errno.ERANGE else "a field has no meaning"
+        problem = PROBLEMS.get(-code, "a field has no meaning")
         raise ValueError(f"the core refuses this, {problem}: {what}")

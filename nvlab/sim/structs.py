@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from enum import IntEnum, IntFlag
+from typing import Any
 
 import numpy as np
 
@@ -11,13 +12,20 @@ from nvlab.sim._core import ffi, lib
 
 
 def dtype_of(struct: str) -> np.dtype[np.void]:
-    """The numpy dtype with the layout of a C structure of unsigned integers, padding included."""
-    ctype = ffi.typeof(f"struct {struct}")
+    """The numpy dtype with the layout of a C structure of unsigned integers, structures and arrays, padding included."""
+    return _dtype_of(ffi.typeof(f"struct {struct}"))
+
+
+def _dtype_of(ctype: Any) -> np.dtype[Any]:
+    if ctype.kind == "array":
+        return np.dtype((_dtype_of(ctype.item), (ctype.length,)))
+    if ctype.kind != "struct":
+        return np.dtype(f"u{ffi.sizeof(ctype)}")
     fields = dict(ctype.fields)
     return np.dtype(
         {
             "names": list(fields),
-            "formats": [f"u{ffi.sizeof(field.type)}" for field in fields.values()],
+            "formats": [_dtype_of(field.type) for field in fields.values()],
             "offsets": [field.offset for field in fields.values()],
             "itemsize": ffi.sizeof(ctype),
         }
@@ -27,9 +35,48 @@ def dtype_of(struct: str) -> np.dtype[np.void]:
 COMMAND = dtype_of("nvc_cmd")
 RANGE = dtype_of("nvc_range")
 DECISION = dtype_of("nvc_decision")
+LOST = dtype_of("nvc_lost")
+
+
+def _record_of(struct: str) -> np.dtype[np.void]:
+    """The dtype of a trace record: the structure, and every other byte up to the size of all records as a field too.
+
+    numpy need not copy bytes that no field covers, and records of one kind pass through arrays of another's dtype.
+    """
+    inner = dtype_of(struct)
+    assert inner.fields is not None
+    fields = {name: (dtype, offset) for name, (dtype, offset, *_) in inner.fields.items()}
+    end = 0
+    for dtype, offset in [*sorted(fields.values(), key=lambda field: field[1]), (None, int(lib.NVC_TRACE_RECORD))]:
+        if offset > end:
+            fields[f"unused{end}"] = (np.dtype(f"V{offset - end}"), end)
+        end = offset + (dtype.itemsize if dtype else 0)
+    return np.dtype(
+        {
+            "names": list(fields),
+            "formats": [dtype for dtype, _ in fields.values()],
+            "offsets": [offset for _, offset in fields.values()],
+            "itemsize": int(lib.NVC_TRACE_RECORD),
+        }
+    )
+
+
+TRACE_COMMAND = _record_of("nvc_trace_command")
+TRACE_RANGES = _record_of("nvc_trace_ranges")
+TRACE_CONFIG = _record_of("nvc_trace_config")
+TRACE_TIMING = _record_of("nvc_trace_timing")
+TRACE_RULE = _record_of("nvc_trace_rule")
+TRACE_NAMESPACE = _record_of("nvc_trace_ns")
+TRACE_MODEL = _record_of("nvc_trace_model")
+TRACE_NEVER: int = lib.NVC_TRACE_NEVER
 
 MAX_BLOCKS: int = lib.NVC_MAX_BLOCKS
 MAX_RANGES: int = lib.NVC_MAX_RANGES
+MAX_SOURCES: int = lib.NVC_MAX_SOURCES
+MAX_NAMESPACES: int = lib.NVC_MAX_NS
+MAX_RULES: int = lib.NVC_MAX_RULES
+MILLION: int = lib.NVC_MILLION
+ANY_OPCODE: int = lib.NVC_ANY_OPCODE
 ALL_NAMESPACES = 0xFFFFFFFF
 
 
@@ -37,6 +84,8 @@ class Kind(IntEnum):
     """What a device is."""
 
     NVM = lib.NVC_NVM
+    SSD = lib.NVC_SSD
+    HDD = lib.NVC_HDD
 
 
 class Opcode(IntEnum):
@@ -45,8 +94,12 @@ class Opcode(IntEnum):
     FLUSH = lib.NVC_FLUSH
     WRITE = lib.NVC_WRITE
     READ = lib.NVC_READ
+    WRITE_UNCORRECTABLE = lib.NVC_WRITE_UNCOR
+    COMPARE = lib.NVC_COMPARE
     WRITE_ZEROES = lib.NVC_WRITE_ZEROES
     DSM = lib.NVC_DSM
+    VERIFY = lib.NVC_VERIFY
+    COPY = lib.NVC_COPY
 
 
 class Flag(IntFlag):
@@ -63,7 +116,39 @@ class Status(IntEnum):
     INVALID_OPCODE = lib.NVC_SC_INVALID_OPCODE
     INVALID_FIELD = lib.NVC_SC_INVALID_FIELD
     INVALID_NAMESPACE = lib.NVC_SC_INVALID_NS
+    WRITE_PROTECTED = lib.NVC_SC_WRITE_PROTECTED
     LBA_OUT_OF_RANGE = lib.NVC_SC_LBA_RANGE
+    READ_ONLY = lib.NVC_SC_READ_ONLY
+    COPY_LIMIT = lib.NVC_SC_COPY_LIMIT
+    OVERLAP = lib.NVC_SC_OVERLAP
+    READ_ERROR = lib.NVC_SC_READ_ERROR
+    DEALLOCATED = lib.NVC_SC_DEALLOCATED
+
+
+class Fault(IntFlag):
+    """What a rule does to a command it hits; a rule has one of them."""
+
+    FAIL = lib.NVC_FAIL
+    DELAY = lib.NVC_DELAY
+    DROP = lib.NVC_DROP
+    CORRUPT = lib.NVC_CORRUPT
+    FATAL = lib.NVC_FATAL
+    READ_ONLY = lib.NVC_READ_ONLY
+    UNPLUG = lib.NVC_UNPLUG
+
+
+class TraceKind(IntEnum):
+    """What a record of a trace is."""
+
+    COMMAND = lib.NVC_TRACE_COMMAND
+    RANGES = lib.NVC_TRACE_RANGES
+    CONFIG = lib.NVC_TRACE_CONFIG
+    TIMING = lib.NVC_TRACE_TIMING
+    RESET = lib.NVC_TRACE_RESET
+    RULE = lib.NVC_TRACE_RULE
+    NAMESPACE = lib.NVC_TRACE_NS
+    CACHE = lib.NVC_TRACE_CACHE
+    MODEL = lib.NVC_TRACE_MODEL
 
 
 class Data(IntEnum):
@@ -73,3 +158,11 @@ class Data(IntEnum):
     COPY = lib.NVC_DATA_COPY
     ZERO = lib.NVC_DATA_ZERO
     MIXED = lib.NVC_DATA_MIXED
+    FRESH = lib.NVC_DATA_FRESH
+
+
+class NamespaceSwitch(IntFlag):
+    """What a host may switch about a namespace: no changes; an error for reading what was never written."""
+
+    PROTECTED = lib.NVC_NS_PROTECTED
+    DULBE = lib.NVC_NS_DULBE

@@ -5,38 +5,90 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
 
+import nvlab.sim
 from nvlab.data import kmod_dir
 
 CORE = kmod_dir() / "core"
 SOURCES = sorted(CORE.glob("*.c"))
-FUZZ = Path(__file__).with_name("fuzz.c")
+SIM = Path(nvlab.sim.__file__).parent
+HERE = Path(__file__).parent
+PROGRAMS = {
+    "fuzz": [HERE / "fuzz.c"],
+    "fuzz_edges": [HERE / "fuzz_edges.c", SIM / "audit.c"],
+    "fuzz_ssd": [HERE / "fuzz_ssd.c", SIM / "audit.c"],
+}
 # A callback of one kind need not use every argument that another needs; the kernel's build says the same
 WARNINGS = ["-std=gnu11", "-Wall", "-Wextra", "-Wno-unused-parameter", "-Werror"]
 ROUNDS = "100000" if os.environ.get("NVLAB_SOAK") else "300"
+BRANCHES = 95
+READ_INSTRUCTIONS = 400
 SANITIZERS = ["-g", "-O1", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
 
 
-def run(*argv: str | Path) -> str:
-    done = subprocess.run(list(map(str, argv)), capture_output=True, text=True, timeout=3600)
+def run(*argv: str | Path, cwd: Path | None = None) -> str:
+    done = subprocess.run(list(map(str, argv)), capture_output=True, text=True, timeout=10800, cwd=cwd)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 
 
-@pytest.fixture(scope="module")
-def fuzz(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    program = tmp_path_factory.mktemp("core") / "fuzz"
-    run("gcc", *WARNINGS, *SANITIZERS, "-I", CORE, FUZZ, *SOURCES, "-o", program)
-    return program
+def compile_all(name: str, into: Path, *flags: str) -> Path:
+    run("gcc", *WARNINGS, *flags, "-I", CORE, "-I", SIM, *PROGRAMS[name], *SOURCES, "-o", into / name, cwd=into)
+    return into / name
+
+
+@pytest.fixture(scope="module", params=PROGRAMS)
+def program(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return compile_all(request.param, tmp_path_factory.mktemp("core"), *SANITIZERS)
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_random_commands_under_the_sanitizers(fuzz: Path, seed: int) -> None:
-    assert run(fuzz, str(seed), ROUNDS) == "ok\n"
+def test_random_commands_under_the_sanitizers(program: Path, seed: int) -> None:
+    assert run(program, str(seed), ROUNDS) == "ok\n"
+
+
+def taken(report: str) -> dict[str, tuple[float, int]]:
+    """Of each source file what part of its branches was taken, and how many it has, from gcov's words."""
+    found = re.findall(r"File '(?:.*/)?(\w+\.c)'\n.*\n.*\nTaken at least once:([\d.]+)% of (\d+)", report)
+    return {name: (float(part) / 100, int(branches)) for name, part, branches in found}
+
+
+def test_the_fuzz_programs_take_nearly_every_branch(tmp_path: Path) -> None:
+    """The core is compiled once and linked to each program, so that what they take adds up."""
+    run("gcc", *WARNINGS, "-O0", "--coverage", "-I", CORE, "-c", *SOURCES, cwd=tmp_path)
+    objects = sorted(tmp_path.glob("*.o"))
+    for name, sources in PROGRAMS.items():
+        run("gcc", *WARNINGS, "--coverage", "-I", CORE, "-I", SIM, *sources, *objects, "-o", name, cwd=tmp_path)
+        run(tmp_path / name, "1", "300", cwd=tmp_path)
+    data = [source.with_suffix(".gcda").name for source in SOURCES]
+    counts = taken(run("gcov", "-b", "-c", "-n", *data, cwd=tmp_path))
+    assert set(counts) >= {"nvc.c", "ssd.c", "gc.c", "power.c"}
+    total = sum(branches for _, branches in counts.values())
+    assert sum(part * branches for part, branches in counts.values()) / total * 100 >= BRANCHES, counts
+
+
+@pytest.mark.skipif(not shutil.which("valgrind"), reason="needs valgrind")
+def test_a_read_takes_few_instructions(tmp_path: Path) -> None:
+    """Of a unit on the medium, everything from the checks to the link: the difference of two runs, of reads alone."""
+    run("gcc", *WARNINGS, "-O2", "-I", CORE, HERE / "read_hits.c", *SOURCES, "-o", tmp_path / "read_hits")
+
+    def instructions(reads: int) -> int:
+        grind = [
+            "valgrind",
+            "--tool=callgrind",
+            "--toggle-collect=nvc_submit",
+            f"--callgrind-out-file={tmp_path}/out",
+            tmp_path / "read_hits",
+        ]
+        run(*grind, str(reads))
+        return int(re.findall(r"^summary: (\d+)", (tmp_path / "out").read_text(), re.M)[0])
+
+    assert (instructions(2000) - instructions(1000)) / 1000 <= READ_INSTRUCTIONS
 
 
 @pytest.fixture(scope="module")

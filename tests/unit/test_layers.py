@@ -52,9 +52,19 @@ def test_a_device_has_the_timing_of_its_profile_but_for_what_is_said():
     plan = plan_of('[device.d]\nsize = "64M"\nread_delay = "50us"\nvolatile_cache = true\n')
     attributes = step(plan, "device.d").args["attributes"]
     assert attributes["read_delay"] == 50_000
-    assert attributes["write_delay"] == 11_950
+    assert attributes["write_delay"] == 11_952
     assert attributes["vwc"] == 1
     assert attributes["memmap_size"] == (64 << 20) + (1 << 20)
+
+
+def test_an_ssd_has_the_medium_of_its_profile_but_for_what_is_said():
+    plan = plan_of('[device.d]\nsize = "64M"\nprofile = "samsung-970-pro"\nmedium = { spare = 280, gc_policy = 1 }\n')
+    attributes = step(plan, "device.d").args["attributes"]
+    assert (attributes["kind"], attributes["vwc"]) == ("ssd", 1)
+    assert (attributes["medium/spare"], attributes["medium/gc_policy"]) == (280, 1)
+    assert attributes["medium/read_lsb"] == 30_013
+    assert "read_delay" not in attributes
+    assert summary(plan, "device.d") == "{d.dev}  64 MiB  ssd, samsung-970-pro"
 
 
 @pytest.mark.parametrize(("cpus", "said"), [("2", "2-3"), ('"1,3"', "1,3"), ('"0-2"', "0-2")])
@@ -62,6 +72,58 @@ def test_a_device_is_served_by_the_last_cpus_or_by_those_named(cpus, said):
     plan = plan_of(f'[device.d]\nsize = "64M"\ncpus = {cpus}\n')
     assert step(plan, "device.d").args["attributes"]["cpus"] == said
     assert summary(plan, "device.d").endswith(f"CPUs {said}")
+
+
+FAULTY = """
+[device.d]
+size = "64M"
+count = 2
+[device.d.fault.bad]
+action = "status"
+status = 0x4281
+opcode = "read"
+slba = 100
+nlb = 8
+probability = 0.25
+[device.d.fault.slow]
+action = "delay"
+delay = "20ms"
+enable = false
+[raid.m]
+level = 1
+on = "d"
+"""
+
+
+def test_faults_come_when_all_layers_stand_and_on_each_device():
+    plan = plan_of(FAULTY)
+    rules = [s for s in plan.steps if s.verb == "device.fault"]
+    assert [s.id for s in rules] == [f"device.d.{n}/fault-{rule}" for n in (1, 2) for rule in ("bad", "slow")]
+    assert plan.steps[-4:] == tuple(rules)
+    assert {s.args["device"] for s in rules} == {s.args["name"] for s in plan.steps if s.verb == "device.create"}
+    assert summary(plan, "device.d").endswith(", 2 fault rules")
+
+
+def test_a_fault_says_only_what_its_action_has():
+    bad, slow = (s.args for s in plan_of(FAULTY).steps[-2:])
+    everything = {"opcode": "any", "slba": 0, "nlb": 0, "nsid": 0, "queue": 0, "every": 1, "count": 0, "chance": 1_000_000}
+    hit = {"opcode": "read", "slba": 100, "nlb": 8, "chance": 250_000}
+    assert bad["attributes"] == everything | hit | {"action": "status", "status": 0x4281}
+    assert slow["attributes"] == everything | {"action": "delay", "delay": 20_000_000}
+    assert (bad["enable"], slow["enable"]) == (1, 0)
+
+
+def test_a_traced_device_is_recorded_with_every_load():
+    body = '[device.d]\nsize = "64M"\ncount = 2\ntrace = "lossless"\nseed = 7\n'
+    load = '[workload.w]\non = "d.1"\nfio = { rw = "read", runtime = "1s" }\n'
+    plan = plan_of(body + load)
+    assert step(plan, "device.d.1").args["attributes"] | {"trace": 16384, "trace_lossless": 1, "seed": 7} == step(
+        plan, "device.d.1"
+    ).args["attributes"]
+    assert plan.workloads[0]["traces"] == [
+        {"layer": f"d.{n}", "path": f"/dev/nvlab-trace-nvlab-lab-d-{n}"} for n in (1, 2)
+    ]
+    assert "traces" not in plan_of('[device.d]\nsize = "64M"\n' + load.replace("d.1", "d")).workloads[0]
 
 
 def test_a_device_without_cpus_is_served_by_all():

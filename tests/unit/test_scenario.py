@@ -20,6 +20,7 @@ from nvlab.scenario.load import MAX_BYTES
 ROOT = Path(__file__).parents[2]
 SCENARIOS = sorted([*(ROOT / "scenarios").glob("*.toml"), *(ROOT / "tests/vm/scenarios").glob("*.toml")])
 
+FAULT = '[device.d]\nsize = "64M"\n[device.d.fault.x]\n'
 DISK = '[disk.a]\nsize = "64M"\n'
 DISKS = '[disk.p]\ncount = 4\nsize = "64M"\n'
 EXPORT = DISK + '[export.e]\non = "a"\nhosts = ["c"]\n'
@@ -137,7 +138,7 @@ MISTAKES = {
     "a choice that is none": (
         '[device.d]\nsize = "64M"\nprofile = "intel"',
         "device.d.profile",
-        "'intel' is not one of: none, optane",
+        "'intel' is not one of: none, femu, hdd-7200, optane",
     ),
     "a flag that is text": (
         '[device.d]\nsize = "64M"\nvolatile_cache = "yes"',
@@ -170,6 +171,68 @@ MISTAKES = {
         '[device.d]\nsize = "64M"\ncount = 2\nmodule = "/x.ko"',
         "device.d.count",
         "a stand-in module makes one device",
+    ),
+    "a fault without its kind": ('[device.d]\nsize = "64M"\nfault.x = {}', "device.d.fault.x.action", "is missing"),
+    "a fault of no kind": (
+        FAULT + 'action = "explode"',
+        "device.d.fault.x.action",
+        "'explode' is not one of: status, delay, drop, corrupt, fatal, read-only, link-loss",
+    ),
+    "an unknown key of a fault": (
+        FAULT + 'action = "drop"\nopcod = "read"',
+        "device.d.fault.x.opcod",
+        'is not a key of this table; did you mean "opcode"?',
+    ),
+    "a failure without its status": (FAULT + 'action = "status"', "device.d.fault.x.status", 'action = "status" needs it'),
+    "a delay of what is lost": (
+        FAULT + 'action = "drop"\ndelay = "1s"',
+        "device.d.fault.x.delay",
+        'only action = "delay" has it, and this one is "drop"',
+    ),
+    "a range beyond the device": (
+        FAULT + 'action = "drop"\nslba = 131071\nnlb = 2',
+        "device.d.fault.x.nlb",
+        "block 131072 is beyond the device; its last is 131071",
+    ),
+    "a range without its length": (
+        FAULT + 'action = "drop"\nslba = 8',
+        "device.d.fault.x.nlb",
+        "slba = 8 begins a range; nlb says how many blocks it has",
+    ),
+    "a corrupted flush": (
+        FAULT + 'action = "corrupt"\nopcode = "flush"',
+        "device.d.fault.x.opcode",
+        "flush carries no data to corrupt; use read, write or any",
+    ),
+    "a probability in per cent": (
+        FAULT + 'action = "drop"\nprobability = 50',
+        "device.d.fault.x.probability",
+        "50 is out of range (0.000001 to 1)",
+    ),
+    "a probability in words": (
+        FAULT + 'action = "drop"\nprobability = "often"',
+        "device.d.fault.x.probability",
+        "'often' is not a number",
+    ),
+    "a fault's name that is a path": (
+        '[device.d]\nsize = "64M"\n[device.d.fault."../x"]\naction = "drop"',
+        "device.d.fault.../x",
+        NAME,
+    ),
+    "too many faults": (
+        '[device.d]\nsize = "64M"\n' + "".join(f'[device.d.fault.x{n}]\naction = "drop"\n' for n in range(33)),
+        "device.d.fault",
+        "33 rules are too many; a device has room for 32",
+    ),
+    "a trace of no power of two": (
+        '[device.d]\nsize = "64M"\ntrace_entries = 1000',
+        "device.d.trace_entries",
+        "1000 is not a power of two; use 512 or 1024",
+    ),
+    "a trace of another module": (
+        '[device.d]\nsize = "64M"\ntrace = "on"\nmodule = "/x.ko"',
+        "device.d.trace",
+        "only nvlab.ko has this; leave out the stand-in module, or this key",
     ),
     "a module by a relative path": (
         '[device.d]\nsize = "64M"\nmodule = "x.ko"',
@@ -293,6 +356,27 @@ MISTAKES = {
         DISK + '[export.e]\non = "a"\nlisten = "0.0.0.0:4420"\nhosts = ["c"]\n[connect.c]\nto = "e"',
         "connect.c.to",
         "listens on every address; name the one to connect to",
+    ),
+    # media
+    "a delay of an ssd": (
+        '[device.d]\nsize = "64M"\nprofile = "qlc"\nread_delay = "1us"',
+        "device.d.read_delay",
+        "its speed follows from device.d.medium",
+    ),
+    "a medium of none": (
+        '[device.d]\nsize = "64M"\nprofile = "optane"\nmedium = { spare = 1 }',
+        "device.d.medium",
+        "no SSD or disk; those are: femu",
+    ),
+    "a parameter that is none": (
+        '[device.d]\nsize = "64M"\nprofile = "qlc"\nmedium = { spair = 1 }',
+        "device.d.medium",
+        "did you mean 'spare'?",
+    ),
+    "a parameter out of range": (
+        '[device.d]\nsize = "64M"\nprofile = "qlc"\nmedium = { dies = 65 }',
+        "device.d.medium",
+        "dies: 65 is out of range (1 to 64)",
     ),
     # workload
     "a load on several": (

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -38,8 +39,28 @@ def test_every_command_answers_as_the_standard_says(guest, module):
     passes(guest, "kmod_admin.py", module)
 
 
+def test_data_commands_counters_and_coalescing(guest, module):
+    passes(guest, "kmod_commands.py", module)
+
+
+def test_namespaces_the_pool_and_24_devices(guest, module):
+    passes(guest, "kmod_ns.py", module)
+
+
 def test_rings_and_registers_from_user_space(guest, module):
     passes(guest, "kmod_rings.py", module)
+
+
+def test_the_trace_tells_everything(guest, module):
+    passes(guest, "kmod_trace.py", module, "--python", sys.executable)
+
+
+def test_an_ssd_and_a_disk_that_their_twin_agrees_with(guest, module):
+    passes(guest, "kmod_ssd.py", module, "--python", sys.executable, timeout=900)
+
+
+def test_faults_by_rule(guest, module):
+    passes(guest, "kmod_faults.py", module)
 
 
 def test_bad_parameters_are_refused_each_in_its_own_way(guest, module):

@@ -13,12 +13,16 @@ import sys
 from contextlib import suppress
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from nvlab.host.kmod import build
 from nvlab.layers.cache import RAPIDDISK_DEFECTS
 from nvlab.nodes import kernels
 from nvlab.nodes.qemu import GuestSpec
+from nvlab.record.tracefile import read_trace
+from nvlab.sim import Fault
+from nvlab.sim.twin import replay
 from nvlab.units import GIB
 
 HERE = Path(__file__).parent
@@ -96,6 +100,38 @@ def test_two_labs_live_side_by_side(guest, nvlab):
     nvlab("run", "one")
     nvlab("down", "one", "--keep")
     assert differences(before, listing(guest)) == {}
+
+
+FAULTY = """
+schema = 1
+[device.ssd]
+size = "64M"
+trace = "lossless"
+seed = 5
+[device.ssd.fault.slow]
+action = "delay"
+delay = "2ms"
+probability = 0.05
+[workload.load]
+on = "ssd"
+fio = { rw = "randrw", bs = "4k", iodepth = 4, runtime = "2s", size = "8M" }
+"""
+
+
+def test_a_traced_run_replays_to_the_same_decisions_faults_included(guest, nvlab, runs, tmp_path):
+    path = tmp_path / "faulty.toml"
+    path.write_text(FAULTY)
+    nvlab("up", path)
+    nvlab("run", "faulty")
+    nvlab("down", "faulty", "--keep")
+    workload = next(runs.glob("*/workloads/*"))
+    (said,) = json.loads((workload / "workload.json").read_text())["traces"]
+    assert (said["layer"], said["overruns"], said["error"]) == ("ssd", 0, "")
+    twin = replay(read_trace(workload / "trace/ssd.raw"))
+    assert twin.differences().tolist() == []
+    delayed = (twin.commands["fault"] == Fault.DELAY).mean()
+    assert 0.02 < delayed < 0.08, "of the commands since the rule was made, one in twenty"
+    assert len(np.load(workload / "trace/ssd.npy", mmap_mode="r")) >= len(twin.commands) > 500
 
 
 def test_a_lab_is_not_built_twice(guest, nvlab):

@@ -11,6 +11,7 @@ from nvlab.kernel.fake.configfs import Group, Item
 from nvlab.kernel.fake.modules import Params
 from nvlab.kernel.fake.nvme import Controller
 from nvlab.kernel.fake.tree import Attr, Dir, View, refuse
+from nvlab.medium import KINDS, PARAMETERS, Parameter
 from nvlab.units import parse_cpus, parse_size
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 _REGISTERS = 1 << 20  # bytes at the start of a region
 
 _DEFAULTS = {
+    "kind": "nvm",
     "memmap_start": "0",
     "memmap_size": "0",
     "cpus": "",
@@ -34,7 +36,25 @@ _DEFAULTS = {
     "nr_io_units": "8",
     "io_unit_shift": "12",
     "seed": "0",
+    "trace": "0",
+    "trace_lossless": "0",
 }
+_RULE = {
+    "action": "status",
+    "opcode": "any",
+    "nsid": "0",
+    "slba": "0",
+    "nlb": "0",
+    "queue": "0",
+    "count": "0",
+    "every": "1",
+    "chance": "1000000",
+    "status": "0",
+    "delay": "0",
+}
+_ACTIONS = {"status", "delay", "drop", "corrupt", "fatal", "read-only", "link-loss"}
+_OPCODES = {"any", "read", "write", "flush", "write-zeroes", "dsm"}
+_MAX_RULES = 32
 _LIVE = {"read_delay", "read_time", "write_delay", "write_time"}  # changeable while the device is on
 
 
@@ -89,8 +109,21 @@ class VirtualNvme:
         values = dict(_DEFAULTS)
         for key in values:
             item.put(key, self._setting(name, values, key))
+        item.put("medium", Dir({row.name: self._parameter(name, row) for row in PARAMETERS.values()}))
+        rules = Group(lambda _: self._make_rule(rules))
+        item.put("faults", rules)
         item.put("pci", Attr(lambda: self._on[name].address if name in self._on else ""))
         item.put("power", Attr(lambda: str(int(name in self._on)), lambda text: self._power(name, values, text)))
+        return item
+
+    def _make_rule(self, rules: Group) -> Item:
+        if len(rules.children()) == _MAX_RULES:
+            raise refuse(errno.ENOSPC)
+        item, values, on = Item(), dict(_RULE), [False]
+        for key in values:
+            item.put(key, _rule_attribute(values, on, key))
+        item.put("hits", Attr("0"))
+        item.put("enable", Attr(lambda: str(int(on[0])), lambda text: on.__setitem__(0, _switched(values, text))))
         return item
 
     def _setting(self, name: str, values: dict[str, str], key: str) -> Attr:
@@ -101,6 +134,19 @@ class VirtualNvme:
 
         return Attr(lambda: values[key], store)
 
+    def _parameter(self, device: str, parameter: Parameter) -> Attr:
+        value = [parameter.initial]
+
+        def store(text: str) -> None:
+            number = _number(text.strip())
+            if not parameter.low <= number <= parameter.high:
+                raise refuse(errno.ERANGE)
+            if device in self._on and not parameter.live:
+                raise refuse(errno.EBUSY)
+            value[0] = number
+
+        return Attr(lambda: str(value[0]), store)
+
     def _checked(self, key: str, value: str) -> str:
         """The value as the attribute shows it. Raises EINVAL, ENXIO."""
         try:
@@ -108,6 +154,8 @@ class VirtualNvme:
                 return str(_number(value))
             if key == "cpus":
                 _cpus_exist(value, self._world.cpus)
+            if key == "kind" and value not in KINDS:
+                raise refuse(errno.EINVAL)
             if key == "block_size" and value not in ("512", "4096"):
                 raise refuse(errno.EINVAL)
         except ValueError:
@@ -179,6 +227,25 @@ class VirtualNvme:
 
     def _drop(self, name: str) -> None:
         self._power_off(name)
+
+
+def _rule_attribute(values: dict[str, str], on: list[bool], key: str) -> Attr:
+    def store(text: str) -> None:
+        known = {"action": _ACTIONS, "opcode": _OPCODES}.get(key)
+        if on[0]:
+            raise refuse(errno.EBUSY)
+        if text not in known if known else not text.isdigit():
+            raise refuse(errno.EINVAL)
+        values[key] = text
+
+    return Attr(lambda: values[key], store)
+
+
+def _switched(values: dict[str, str], text: str) -> bool:
+    """Whether a rule is on after ``text`` was written. Raises EINVAL for one that lacks what its action needs."""
+    if text not in ("0", "1") or (text == "1" and values.get(values["action"]) == "0"):
+        raise refuse(errno.EINVAL)
+    return text == "1"
 
 
 def _number(text: str) -> int:

@@ -181,14 +181,14 @@ def controller(device: Path = FIRST, deadline: float = 60) -> Path:
 
 
 def disk(device: Path = FIRST, deadline: float = 60) -> Path:
-    """/dev/nvmeXn1 of a device, once it can be opened."""
+    """/dev/nvmeXnY of a device's namespace 1, once it can be opened. Y is 2 while somebody still holds an earlier disk."""
 
     def found() -> Path | None:
         ctrl = controller(device, deadline)
-        for path in ctrl.glob("nvme*n1") if ctrl else ():
+        for path in ctrl.glob("nvme*n*") if ctrl else ():
             node = Path("/dev") / path.name
-            if node.exists() and int(read(path / "size")):
-                with contextlib.suppress(OSError):  # its node comes a moment before it lives
+            with contextlib.suppress(OSError):  # its node comes a moment before it lives
+                if read(path / "nsid") == "1" and int(read(path / "size")):
                     os.close(os.open(node, os.O_RDONLY))
                     return node
         return None

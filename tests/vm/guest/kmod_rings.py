@@ -214,7 +214,53 @@ def events(bare: Bare) -> None:
     q.ring(999)
     result, _, cid, status = q.reap()
     equal("a bad doorbell is an event", (cid in held, status, result), (True, 0, 0x010100))
+    victim = next(other for other in held if other != cid)
+    abort = q.submit(8, cdw10=victim << 16)
+    equal("an event request aborted", q.reap()[2:], (victim, 0x0007))
+    result, _, cid, status = q.reap()
+    equal("and the abort itself", (result, cid, status), (0, abort, 0))
     equal("reset with events held", bare.disable(), True)
+    notices(bare)
+
+
+def notices(bare: Bare) -> None:
+    """Events of health and of namespaces: only what was asked for, and not again before the log was read."""
+    q = bare.enable(sq_size=16, cq_size=8)
+    bare.wait(ALL, RDY)
+    page = bare.mem.take(2)
+    held = [q.submit(0x0C) for _ in range(4)]
+
+    def event(name: str, want: int) -> None:
+        result, _, cid, status = q.reap()
+        equal(name, (cid in held, status, result), (True, 0, want))
+
+    def read_log(lid: int, retain: bool = False) -> bytes:
+        equal(f"read log {lid}", q.status(2, nsid=ALL, prp1=bare.mem.phys + page, cdw10=1023 << 16 | retain << 15 | lid), 0)
+        return bytes(bare.mem.map[page:page + PAGE])
+
+    def protect(value: int) -> None:
+        equal("protect", q.status(9, nsid=1, cdw10=0x84, cdw11=value), 0)
+
+    equal("hot, but nobody asked", q.status(9, cdw10=4, cdw11=290), 0)
+    equal("well again", q.status(9, cdw10=4, cdw11=343), 0)
+    equal("ask for all", q.status(9, cdw10=0xB, cdw11=0x11F), 0)
+    equal("hot", q.status(9, cdw10=4, cdw11=300), 0)
+    event("a temperature event", 0x020101)
+    equal("its warning", read_log(2, retain=True)[0], 2)
+    equal("well", q.status(9, cdw10=4, cdw11=343), 0)
+    equal("hot again, but the log was not read", q.status(9, cdw10=4, cdw11=300), 0)
+    equal("nothing yet", q.peek(), None)
+    read_log(2)
+    event("now it comes", 0x020101)
+    equal("well", q.status(9, cdw10=4, cdw11=343), 0)
+    protect(1)
+    event("a namespace event", 0x040002)
+    equal("which namespace, retained", struct.unpack_from("<II", read_log(4, retain=True)), (1, 0))
+    equal("which namespace", struct.unpack_from("<II", read_log(4)), (1, 0))
+    equal("none any more", read_log(4)[:4], bytes(4))
+    protect(0)
+    event("another", 0x040002)
+    equal("reset", bare.disable(), True)
 
 
 def admin_prps(bare: Bare, q: Queue, data: int) -> None:
@@ -287,9 +333,9 @@ def io_prps(bare: Bare, io: Queue) -> None:
 def io_fields(bare: Bare, io: Queue) -> None:
     """Namespaces and flags of I/O commands."""
     page = bare.mem.phys + bare.mem.take()
-    for nsid in (0, 2, ALL):
-        equal(f"read, NSID {nsid:#x}", io.status(2, nsid=nsid, prp1=page, **lba(0, 1)), NS_INVALID)
-    equal("flush, NSID 2", io.status(0, nsid=2), NS_INVALID)
+    for nsid, want in ((0, NS_INVALID), (2, FIELD), (32, FIELD), (33, NS_INVALID), (ALL, NS_INVALID)):
+        equal(f"read, NSID {nsid:#x}", io.status(2, nsid=nsid, prp1=page, **lba(0, 1)), want)
+    equal("flush, NSID 2", io.status(0, nsid=2), FIELD)
     equal("flush, all namespaces", io.status(0, nsid=ALL), 0)
     equal("read, SGL", io.status(2, nsid=1, prp1=page, flags=0x40, **lba(0, 1)), FIELD)
     equal("read, fused", io.status(2, nsid=1, prp1=page, flags=2, **lba(0, 1)), FIELD)

@@ -93,11 +93,11 @@ printf %s 512 > /sys/kernel/config/nvlab/nvlab-everything-log/block_size
 printf %s 1 > /sys/kernel/config/nvlab/nvlab-everything-log/vwc
 printf %s ede50a82d08c5ef1a1f9 > /sys/kernel/config/nvlab/nvlab-everything-log/serial
 printf %s nqn.2026-11.io.nvlab:device:everything:log > /sys/kernel/config/nvlab/nvlab-everything-log/subnqn
-printf %s 10300 > /sys/kernel/config/nvlab/nvlab-everything-log/read_delay
-printf %s 1700 > /sys/kernel/config/nvlab/nvlab-everything-log/read_time
-printf %s 11950 > /sys/kernel/config/nvlab/nvlab-everything-log/write_delay
-printf %s 2050 > /sys/kernel/config/nvlab/nvlab-everything-log/write_time
-printf %s 8 > /sys/kernel/config/nvlab/nvlab-everything-log/nr_io_units
+printf %s 10293 > /sys/kernel/config/nvlab/nvlab-everything-log/read_delay
+printf %s 1707 > /sys/kernel/config/nvlab/nvlab-everything-log/read_time
+printf %s 11952 > /sys/kernel/config/nvlab/nvlab-everything-log/write_delay
+printf %s 2048 > /sys/kernel/config/nvlab/nvlab-everything-log/write_time
+printf %s 1 > /sys/kernel/config/nvlab/nvlab-everything-log/nr_io_units
 printf %s 12 > /sys/kernel/config/nvlab/nvlab-everything-log/io_unit_shift
 printf %s 1 > /sys/kernel/config/nvlab/nvlab-everything-log/power
 LOG_DEV=$(nvme_namespace nqn.2026-11.io.nvlab:device:everything:log 1)
@@ -116,6 +116,8 @@ printf %s 0 > /sys/kernel/config/nvlab/nvlab-everything-ssd/write_delay
 printf %s 0 > /sys/kernel/config/nvlab/nvlab-everything-ssd/write_time
 printf %s 8 > /sys/kernel/config/nvlab/nvlab-everything-ssd/nr_io_units
 printf %s 12 > /sys/kernel/config/nvlab/nvlab-everything-ssd/io_unit_shift
+printf %s 4096 > /sys/kernel/config/nvlab/nvlab-everything-ssd/trace
+printf %s 0 > /sys/kernel/config/nvlab/nvlab-everything-ssd/trace_lossless
 printf %s 1 > /sys/kernel/config/nvlab/nvlab-everything-ssd/power
 SSD_DEV=$(nvme_namespace nqn.2026-11.io.nvlab:device:everything:ssd 1)
 
@@ -255,4 +257,18 @@ mkfs.ext4 -q -E lazy_itable_init=0,lazy_journal_init=0 -U 9c10f695-5922-5385-a2a
 # filesystem.data
 mkdir -p /run/nvlab/mnt/nvlab-everything-data
 mount -t ext4 -o noatime,nodev,nosuid "$CLIENT_DEV" /run/nvlab/mnt/nvlab-everything-data
+
+# device.ssd/fault-slow
+mkdir /sys/kernel/config/nvlab/nvlab-everything-ssd/faults/slow
+printf %s delay > /sys/kernel/config/nvlab/nvlab-everything-ssd/faults/slow/action
+printf %s write > /sys/kernel/config/nvlab/nvlab-everything-ssd/faults/slow/opcode
+printf %s 0 > /sys/kernel/config/nvlab/nvlab-everything-ssd/faults/slow/slba
+printf %s 0 > /sys/kernel/config/nvlab/nvlab-everything-ssd/faults/slow/nlb
+printf %s 0 > /sys/kernel/config/nvlab/nvlab-everything-ssd/faults/slow/nsid
+printf %s 0 > /sys/kernel/config/nvlab/nvlab-everything-ssd/faults/slow/queue
+printf %s 1 > /sys/kernel/config/nvlab/nvlab-everything-ssd/faults/slow/every
+printf %s 0 > /sys/kernel/config/nvlab/nvlab-everything-ssd/faults/slow/count
+printf %s 10000 > /sys/kernel/config/nvlab/nvlab-everything-ssd/faults/slow/chance
+printf %s 1000000 > /sys/kernel/config/nvlab/nvlab-everything-ssd/faults/slow/delay
+printf %s 1 > /sys/kernel/config/nvlab/nvlab-everything-ssd/faults/slow/enable
 

@@ -65,11 +65,11 @@ printf %s 512 > /sys/kernel/config/nvlab/nvlab-fio-profile-ssd/block_size
 printf %s 0 > /sys/kernel/config/nvlab/nvlab-fio-profile-ssd/vwc
 printf %s d865d865164950268ccb > /sys/kernel/config/nvlab/nvlab-fio-profile-ssd/serial
 printf %s nqn.2026-11.io.nvlab:device:fio-profile:ssd > /sys/kernel/config/nvlab/nvlab-fio-profile-ssd/subnqn
-printf %s 10300 > /sys/kernel/config/nvlab/nvlab-fio-profile-ssd/read_delay
-printf %s 1700 > /sys/kernel/config/nvlab/nvlab-fio-profile-ssd/read_time
-printf %s 11950 > /sys/kernel/config/nvlab/nvlab-fio-profile-ssd/write_delay
-printf %s 2050 > /sys/kernel/config/nvlab/nvlab-fio-profile-ssd/write_time
-printf %s 8 > /sys/kernel/config/nvlab/nvlab-fio-profile-ssd/nr_io_units
+printf %s 10293 > /sys/kernel/config/nvlab/nvlab-fio-profile-ssd/read_delay
+printf %s 1707 > /sys/kernel/config/nvlab/nvlab-fio-profile-ssd/read_time
+printf %s 11952 > /sys/kernel/config/nvlab/nvlab-fio-profile-ssd/write_delay
+printf %s 2048 > /sys/kernel/config/nvlab/nvlab-fio-profile-ssd/write_time
+printf %s 1 > /sys/kernel/config/nvlab/nvlab-fio-profile-ssd/nr_io_units
 printf %s 12 > /sys/kernel/config/nvlab/nvlab-fio-profile-ssd/io_unit_shift
 printf %s 1 > /sys/kernel/config/nvlab/nvlab-fio-profile-ssd/power
 SSD_DEV=$(nvme_namespace nqn.2026-11.io.nvlab:device:fio-profile:ssd 1)

@@ -85,11 +85,11 @@ printf %s 512 > /sys/kernel/config/nvlab/nvlab-hybrid-nvme-log/block_size
 printf %s 1 > /sys/kernel/config/nvlab/nvlab-hybrid-nvme-log/vwc
 printf %s b85469df25f15679bc70 > /sys/kernel/config/nvlab/nvlab-hybrid-nvme-log/serial
 printf %s nqn.2026-11.io.nvlab:device:hybrid-nvme:log > /sys/kernel/config/nvlab/nvlab-hybrid-nvme-log/subnqn
-printf %s 10300 > /sys/kernel/config/nvlab/nvlab-hybrid-nvme-log/read_delay
-printf %s 1700 > /sys/kernel/config/nvlab/nvlab-hybrid-nvme-log/read_time
-printf %s 11950 > /sys/kernel/config/nvlab/nvlab-hybrid-nvme-log/write_delay
-printf %s 2050 > /sys/kernel/config/nvlab/nvlab-hybrid-nvme-log/write_time
-printf %s 8 > /sys/kernel/config/nvlab/nvlab-hybrid-nvme-log/nr_io_units
+printf %s 10293 > /sys/kernel/config/nvlab/nvlab-hybrid-nvme-log/read_delay
+printf %s 1707 > /sys/kernel/config/nvlab/nvlab-hybrid-nvme-log/read_time
+printf %s 11952 > /sys/kernel/config/nvlab/nvlab-hybrid-nvme-log/write_delay
+printf %s 2048 > /sys/kernel/config/nvlab/nvlab-hybrid-nvme-log/write_time
+printf %s 1 > /sys/kernel/config/nvlab/nvlab-hybrid-nvme-log/nr_io_units
 printf %s 12 > /sys/kernel/config/nvlab/nvlab-hybrid-nvme-log/io_unit_shift
 printf %s 1 > /sys/kernel/config/nvlab/nvlab-hybrid-nvme-log/power
 LOG_DEV=$(nvme_namespace nqn.2026-11.io.nvlab:device:hybrid-nvme:log 1)

@@ -72,11 +72,11 @@ printf %s 512 > /sys/kernel/config/nvlab/nvlab-nvme-backing-ssd-1/block_size
 printf %s 0 > /sys/kernel/config/nvlab/nvlab-nvme-backing-ssd-1/vwc
 printf %s 63501a22d8f15a66aece > /sys/kernel/config/nvlab/nvlab-nvme-backing-ssd-1/serial
 printf %s nqn.2026-11.io.nvlab:device:nvme-backing:ssd.1 > /sys/kernel/config/nvlab/nvlab-nvme-backing-ssd-1/subnqn
-printf %s 10300 > /sys/kernel/config/nvlab/nvlab-nvme-backing-ssd-1/read_delay
-printf %s 1700 > /sys/kernel/config/nvlab/nvlab-nvme-backing-ssd-1/read_time
-printf %s 11950 > /sys/kernel/config/nvlab/nvlab-nvme-backing-ssd-1/write_delay
-printf %s 2050 > /sys/kernel/config/nvlab/nvlab-nvme-backing-ssd-1/write_time
-printf %s 8 > /sys/kernel/config/nvlab/nvlab-nvme-backing-ssd-1/nr_io_units
+printf %s 10293 > /sys/kernel/config/nvlab/nvlab-nvme-backing-ssd-1/read_delay
+printf %s 1707 > /sys/kernel/config/nvlab/nvlab-nvme-backing-ssd-1/read_time
+printf %s 11952 > /sys/kernel/config/nvlab/nvlab-nvme-backing-ssd-1/write_delay
+printf %s 2048 > /sys/kernel/config/nvlab/nvlab-nvme-backing-ssd-1/write_time
+printf %s 1 > /sys/kernel/config/nvlab/nvlab-nvme-backing-ssd-1/nr_io_units
 printf %s 12 > /sys/kernel/config/nvlab/nvlab-nvme-backing-ssd-1/io_unit_shift
 printf %s 1 > /sys/kernel/config/nvlab/nvlab-nvme-backing-ssd-1/power
 SSD_1_DEV=$(nvme_namespace nqn.2026-11.io.nvlab:device:nvme-backing:ssd.1 1)
@@ -89,11 +89,11 @@ printf %s 512 > /sys/kernel/config/nvlab/nvlab-nvme-backing-ssd-2/block_size
 printf %s 0 > /sys/kernel/config/nvlab/nvlab-nvme-backing-ssd-2/vwc
 printf %s a50b5f9b15d85972af37 > /sys/kernel/config/nvlab/nvlab-nvme-backing-ssd-2/serial
 printf %s nqn.2026-11.io.nvlab:device:nvme-backing:ssd.2 > /sys/kernel/config/nvlab/nvlab-nvme-backing-ssd-2/subnqn
-printf %s 10300 > /sys/kernel/config/nvlab/nvlab-nvme-backing-ssd-2/read_delay
-printf %s 1700 > /sys/kernel/config/nvlab/nvlab-nvme-backing-ssd-2/read_time
-printf %s 11950 > /sys/kernel/config/nvlab/nvlab-nvme-backing-ssd-2/write_delay
-printf %s 2050 > /sys/kernel/config/nvlab/nvlab-nvme-backing-ssd-2/write_time
-printf %s 8 > /sys/kernel/config/nvlab/nvlab-nvme-backing-ssd-2/nr_io_units
+printf %s 10293 > /sys/kernel/config/nvlab/nvlab-nvme-backing-ssd-2/read_delay
+printf %s 1707 > /sys/kernel/config/nvlab/nvlab-nvme-backing-ssd-2/read_time
+printf %s 11952 > /sys/kernel/config/nvlab/nvlab-nvme-backing-ssd-2/write_delay
+printf %s 2048 > /sys/kernel/config/nvlab/nvlab-nvme-backing-ssd-2/write_time
+printf %s 1 > /sys/kernel/config/nvlab/nvlab-nvme-backing-ssd-2/nr_io_units
 printf %s 12 > /sys/kernel/config/nvlab/nvlab-nvme-backing-ssd-2/io_unit_shift
 printf %s 1 > /sys/kernel/config/nvlab/nvlab-nvme-backing-ssd-2/power
 SSD_2_DEV=$(nvme_namespace nqn.2026-11.io.nvlab:device:nvme-backing:ssd.2 1)
@@ -106,11 +106,11 @@ printf %s 512 > /sys/kernel/config/nvlab/nvlab-nvme-backing-ssd-3/block_size
 printf %s 0 > /sys/kernel/config/nvlab/nvlab-nvme-backing-ssd-3/vwc
 printf %s 96f2be9d96f05d2497e1 > /sys/kernel/config/nvlab/nvlab-nvme-backing-ssd-3/serial
 printf %s nqn.2026-11.io.nvlab:device:nvme-backing:ssd.3 > /sys/kernel/config/nvlab/nvlab-nvme-backing-ssd-3/subnqn
-printf %s 10300 > /sys/kernel/config/nvlab/nvlab-nvme-backing-ssd-3/read_delay
-printf %s 1700 > /sys/kernel/config/nvlab/nvlab-nvme-backing-ssd-3/read_time
-printf %s 11950 > /sys/kernel/config/nvlab/nvlab-nvme-backing-ssd-3/write_delay
-printf %s 2050 > /sys/kernel/config/nvlab/nvlab-nvme-backing-ssd-3/write_time
-printf %s 8 > /sys/kernel/config/nvlab/nvlab-nvme-backing-ssd-3/nr_io_units
+printf %s 10293 > /sys/kernel/config/nvlab/nvlab-nvme-backing-ssd-3/read_delay
+printf %s 1707 > /sys/kernel/config/nvlab/nvlab-nvme-backing-ssd-3/read_time
+printf %s 11952 > /sys/kernel/config/nvlab/nvlab-nvme-backing-ssd-3/write_delay
+printf %s 2048 > /sys/kernel/config/nvlab/nvlab-nvme-backing-ssd-3/write_time
+printf %s 1 > /sys/kernel/config/nvlab/nvlab-nvme-backing-ssd-3/nr_io_units
 printf %s 12 > /sys/kernel/config/nvlab/nvlab-nvme-backing-ssd-3/io_unit_shift
 printf %s 1 > /sys/kernel/config/nvlab/nvlab-nvme-backing-ssd-3/power
 SSD_3_DEV=$(nvme_namespace nqn.2026-11.io.nvlab:device:nvme-backing:ssd.3 1)
@@ -123,11 +123,11 @@ printf %s 512 > /sys/kernel/config/nvlab/nvlab-nvme-backing-ssd-4/block_size
 printf %s 0 > /sys/kernel/config/nvlab/nvlab-nvme-backing-ssd-4/vwc
 printf %s 711c581bf71356e69c31 > /sys/kernel/config/nvlab/nvlab-nvme-backing-ssd-4/serial
 printf %s nqn.2026-11.io.nvlab:device:nvme-backing:ssd.4 > /sys/kernel/config/nvlab/nvlab-nvme-backing-ssd-4/subnqn
-printf %s 10300 > /sys/kernel/config/nvlab/nvlab-nvme-backing-ssd-4/read_delay
-printf %s 1700 > /sys/kernel/config/nvlab/nvlab-nvme-backing-ssd-4/read_time
-printf %s 11950 > /sys/kernel/config/nvlab/nvlab-nvme-backing-ssd-4/write_delay
-printf %s 2050 > /sys/kernel/config/nvlab/nvlab-nvme-backing-ssd-4/write_time
-printf %s 8 > /sys/kernel/config/nvlab/nvlab-nvme-backing-ssd-4/nr_io_units
+printf %s 10293 > /sys/kernel/config/nvlab/nvlab-nvme-backing-ssd-4/read_delay
+printf %s 1707 > /sys/kernel/config/nvlab/nvlab-nvme-backing-ssd-4/read_time
+printf %s 11952 > /sys/kernel/config/nvlab/nvlab-nvme-backing-ssd-4/write_delay
+printf %s 2048 > /sys/kernel/config/nvlab/nvlab-nvme-backing-ssd-4/write_time
+printf %s 1 > /sys/kernel/config/nvlab/nvlab-nvme-backing-ssd-4/nr_io_units
 printf %s 12 > /sys/kernel/config/nvlab/nvlab-nvme-backing-ssd-4/io_unit_shift
 printf %s 1 > /sys/kernel/config/nvlab/nvlab-nvme-backing-ssd-4/power
 SSD_4_DEV=$(nvme_namespace nqn.2026-11.io.nvlab:device:nvme-backing:ssd.4 1)

@@ -1,0 +1,144 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* What a valid command does to the medium and the counters. */
+#include "internal.h"
+
+static u16 read_blocks(struct nvc *c, const struct nvc_cmd *cmd, const struct nvc_ns *ns)
+{
+	int all = nvc_map_all(&c->written, nvc_extent(ns, cmd->slba, cmd->nlb));
+
+	c->counters.bytes_read += (u64)cmd->nlb << ns->block_shift;
+	if (all < 0)
+		return NVC_DATA_MIXED;
+	return all ? NVC_DATA_COPY : NVC_DATA_ZERO;
+}
+
+static void repair(struct nvc *c, const struct nvc_ns *ns, u64 slba, u64 nlb)
+{
+	if (ns->flags & NVC_NS_DAMAGED)
+		nvc_map_clear(&c->bad, nvc_extent(ns, slba, nlb));
+}
+
+static u16 write_blocks(struct nvc *c, const struct nvc_cmd *cmd, const struct nvc_ns *ns)
+{
+	c->counters.writes++;
+	c->counters.blocks_written += cmd->nlb;
+	c->counters.bytes_written += (u64)cmd->nlb << ns->block_shift;
+	repair(c, ns, cmd->slba, cmd->nlb);
+	return nvc_map_set(&c->written, nvc_extent(ns, cmd->slba, cmd->nlb)) ?
+	       NVC_DATA_COPY : NVC_DATA_FRESH;
+}
+
+static void forget(struct nvc *c, const struct nvc_ns *ns, u64 slba, u64 nlb)
+{
+	repair(c, ns, slba, nlb);
+	nvc_map_clear(&c->written, nvc_extent(ns, slba, nlb));
+}
+
+static u16 zero_blocks(struct nvc *c, const struct nvc_cmd *cmd, const struct nvc_ns *ns)
+{
+	c->counters.zeroes++;
+	c->counters.blocks_zeroed += cmd->nlb;
+	forget(c, ns, cmd->slba, cmd->nlb);
+	return NVC_DATA_NONE;
+}
+
+static u16 deallocate(struct nvc *c, const struct nvc_cmd *cmd, const struct nvc_ns *ns,
+		      const struct nvc_range *ranges)
+{
+	u32 i;
+
+	c->counters.dsms++;
+	if (!(cmd->flags & NVC_DEALLOCATE))
+		return NVC_DATA_NONE;
+	for (i = 0; i < cmd->nlb; i++) {
+		c->counters.blocks_deallocated += ranges[i].nlb;
+		forget(c, ns, ranges[i].slba, ranges[i].nlb);
+	}
+	return NVC_DATA_NONE;
+}
+
+static u16 damage(struct nvc *c, const struct nvc_cmd *cmd, struct nvc_ns *ns)
+{
+	c->counters.uncorrectables++;
+	ns->flags |= NVC_NS_DAMAGED;
+	nvc_map_set(&c->bad, nvc_extent(ns, cmd->slba, cmd->nlb));
+	return NVC_DATA_NONE;
+}
+
+/*
+ * Blocks that read as zeros are copied by noting it. Sources and destination
+ * have nothing in common. Returns whether the others had data before.
+ */
+static bool copy_extent(struct nvc *c, struct nvc_extent from, struct nvc_extent to)
+{
+	bool before = true;
+	bool written;
+
+	while (from.count) {
+		to.count = nvc_map_run(&c->written, from, &written);
+		if (written)
+			before &= nvc_map_set(&c->written, to);
+		else
+			nvc_map_clear(&c->written, to);
+		from.first += to.count;
+		from.count -= to.count;
+		to.first += to.count;
+	}
+	return before;
+}
+
+static u16 copy_blocks(struct nvc *c, const struct nvc_cmd *cmd, const struct nvc_ns *ns,
+		       const struct nvc_range *ranges)
+{
+	u64 to = cmd->slba;
+	bool before = true;
+	u32 i;
+
+	c->counters.copies++;
+	for (i = 0; i < cmd->nlb; i++) {
+		before &= copy_extent(c, nvc_extent(ns, ranges[i].slba, ranges[i].nlb),
+				      nvc_extent(ns, to, 0));
+		to += ranges[i].nlb;
+	}
+	c->counters.blocks_copied += to - cmd->slba;
+	repair(c, ns, cmd->slba, to - cmd->slba);
+	return before ? NVC_DATA_COPY : NVC_DATA_FRESH;
+}
+
+static noinline u16 carry_out_other(struct nvc *c, const struct nvc_cmd *cmd,
+				    struct nvc_ns *ns, const struct nvc_range *ranges)
+{
+	switch (cmd->opcode) {
+	case NVC_WRITE:
+		return write_blocks(c, cmd, ns);
+	case NVC_COMPARE:
+		c->counters.compares++;
+		return read_blocks(c, cmd, ns);
+	case NVC_VERIFY:
+		c->counters.verifies++;
+		c->counters.bytes_read += (u64)cmd->nlb << ns->block_shift;
+		return NVC_DATA_NONE;
+	case NVC_WRITE_ZEROES:
+		return zero_blocks(c, cmd, ns);
+	case NVC_WRITE_UNCOR:
+		return damage(c, cmd, ns);
+	case NVC_DSM:
+		return deallocate(c, cmd, ns, ranges);
+	case NVC_COPY:
+		return copy_blocks(c, cmd, ns, ranges);
+	default:
+		c->counters.flushes++;
+		return NVC_DATA_NONE;
+	}
+}
+
+/* Reads are the most, and are spared what the others need. Returns enum nvc_data. */
+u16 nvc_carry_out(struct nvc *c, const struct nvc_cmd *cmd, struct nvc_ns *ns,
+		  const struct nvc_range *ranges)
+{
+	if (cmd->opcode != NVC_READ)
+		return carry_out_other(c, cmd, ns, ranges);
+	c->counters.reads++;
+	c->counters.blocks_read += cmd->nlb;
+	return read_blocks(c, cmd, ns);
+}

@@ -1,0 +1,71 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* What a device with a model can be asked and told from outside. */
+#include "ssd.h"
+
+static void count_lines(const struct ssd *s, struct nvc_ssd_stats *stats)
+{
+	u64 least = SSD_NEVER;
+	u32 i;
+
+	for (i = 0; i < s->shape.lines; i++) {
+		const struct ssd_line *line = &s->a.lines[i];
+
+		stats->open_lines += line->state == SSD_OPEN;
+		stats->closed_lines += line->state == SSD_CLOSED;
+		if (line->state != SSD_RETIRED)
+			least = nvc_min(least, line->erases);
+	}
+	stats->least_erases = least == SSD_NEVER ? 0 : least;
+}
+
+void nvc_stats(const struct nvc *c, struct nvc_ssd_stats *stats)
+{
+	const struct ssd *s = ssd_of(c);
+	u32 i;
+
+	memset(stats, 0, sizeof(*stats));
+	if (c->config.kind != NVC_SSD)
+		return;
+	*stats = s->stats;
+	stats->programmed_units = stats->programs * s->shape.per_program;
+	for (i = 0; i < SSD_STREAMS; i++)
+		stats->open_units += s->streams[i].fill;
+	stats->units = s->shape.units;
+	stats->lines = s->shape.lines;
+	stats->free_lines = s->free_lines;
+	stats->line_units = s->shape.per_line;
+	count_lines(s, stats);
+}
+
+u32 nvc_place(const struct nvc *c, u32 unit)
+{
+	return ssd_of(c)->a.l2p[unit];
+}
+
+int nvc_set_model(struct nvc *c, u64 now, const struct nvc_model *model)
+{
+	int err = nvc_model_check_live(&c->config.model, model);
+
+	if (err)
+		return err;
+	nvc_arrive(c, now);
+	c->config.model = *model;
+	if (c->media->retime)
+		c->media->retime(c);
+	return 0;
+}
+
+u32 nvc_undo_units(const struct nvc *c)
+{
+	return c->config.kind == NVC_SSD ? ssd_of(c)->shape.undos : 0;
+}
+
+u32 nvc_cut(struct nvc *c, u64 now, struct nvc_lost *lost, u64 *ready)
+{
+	nvc_arrive(c, now);
+	*ready = c->now;
+	if (c->media->cut)
+		return c->media->cut(c, lost, ready);
+	c->media->reset(c);
+	return 0;
+}

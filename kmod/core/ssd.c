@@ -1,0 +1,167 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* Kind ssd: what each command costs a conventional SSD, and does to it. */
+#include "ssd.h"
+
+#define MILLION 1000000
+
+static size_t ssd_size(const struct nvc_config *config)
+{
+	struct ssd_shape shape;
+	struct ssd_arrays a;
+
+	nvc_shape(config, &shape);
+	return sizeof(struct ssd) + nvc_ssd_layout(&shape, config->model.channels, NULL, &a);
+}
+
+static void ssd_attach(struct nvc *c)
+{
+	struct ssd *s = ssd_of(c);
+
+	nvc_ssd_layout(&s->shape, c->config.model.channels, (u8 *)(s + 1), &s->a);
+}
+
+static void make_bad_blocks(struct nvc *c)
+{
+	struct ssd *s = ssd_of(c);
+	u32 line, lane;
+
+	for (line = 0; c->config.model.bad_factory && line < s->shape.lines; line++)
+		for (lane = 0; lane < s->shape.lanes; lane++)
+			if (nvc_random(s, MILLION) < c->config.model.bad_factory)
+				nvc_line_mark_bad(s, line, lane);
+	for (line = 0; line < s->shape.lines; line++)
+		nvc_line_free(s, line);
+}
+
+static void ssd_init(struct nvc *c)
+{
+	struct ssd *s = ssd_of(c);
+	const struct ssd_shape *g = &s->shape;
+	u32 i;
+
+	memset(s, 0, sizeof(*s));
+	nvc_shape(&c->config, &s->shape);
+	ssd_attach(c);
+	s->random = c->config.seed;
+	s->free_head = SSD_NONE;
+	s->gc.victim = SSD_NONE;
+	s->gc.wear = SSD_NONE;
+	memset(s->a.l2p, 0xff, (size_t)g->units * sizeof(u32));
+	for (i = 0; i < g->dies; i++)
+		s->a.dies[i] = (struct ssd_die){ .channel = i % c->config.model.channels };
+	memset(s->a.channels, 0, c->config.model.channels * sizeof(struct ssd_timeline));
+	memset(s->a.slots, 0, g->slots * sizeof(struct ssd_slot));
+	memset(s->a.undo, 0, (size_t)g->undos * sizeof(struct ssd_undo));
+	for (i = 0; i < SSD_STREAMS; i++)
+		s->streams[i].line = SSD_NONE;
+	nvc_line_reset(s);
+	make_bad_blocks(c);
+	c->read_only = s->stats.read_only;
+	nvc_nand_timing(c);
+}
+
+/* The controller forgets its transfers; the medium goes on with its work. */
+static void ssd_reset(struct nvc *c)
+{
+	struct ssd *s = ssd_of(c);
+
+	memset(&s->link_in, 0, sizeof(s->link_in));
+	memset(&s->link_out, 0, sizeof(s->link_out));
+}
+
+/* Units from @unit to @last that lie behind one another on one page. */
+static u32 page_run(const struct ssd *s, u32 unit, u32 last)
+{
+	u32 place = s->a.l2p[unit];
+	u32 most = s->shape.per_page - place % s->shape.per_line % s->shape.per_page;
+	u32 n = 1;
+
+	while (n < most && unit + n <= last && s->a.l2p[unit + n] == place + n)
+		n++;
+	return n;
+}
+
+/* Returns when the units have left the medium. */
+static inline u64 read_run(struct nvc *c, u32 unit, u32 n, u64 ready)
+{
+	struct ssd *s = ssd_of(c);
+	u32 place = s->a.l2p[unit];
+	u32 line;
+
+	if (place == SSD_NONE || ssd_swept(c, unit))
+		return ready;
+	line = ssd_line_of(s, place);
+	if (!ssd_buffered(c, line, place))
+		return nvc_nand_read(c, place - line * s->shape.per_line, n, ready, true);
+	s->stats.buffer_hits += n;
+	return ready;
+}
+
+/* Nothing goes to the host without a link. */
+static u64 send(struct nvc *c, struct ssd_timeline *link, u64 there, u64 bytes)
+{
+	return link ? ssd_book(link, c->now, there, ssd_link_time(ssd_of(c), bytes)) : there;
+}
+
+/* Its own function, and not static, so that reads of one unit are spared what it costs. */
+u64 nvc_ssd_read_units(struct nvc *c, u32 unit, u32 last, struct ssd_timeline *link)
+{
+	u64 ready = c->now + c->config.model.fw_read_large;
+	const struct ssd *s = ssd_of(c);
+	u64 end = ready;
+
+	while (unit <= last) {
+		u32 n = s->a.l2p[unit] == SSD_NONE ? 1 : page_run(s, unit, last);
+		u64 there = read_run(c, unit, n, ready);
+
+		end = nvc_max(end, send(c, link, there, (u64)n << SSD_UNIT_SHIFT));
+		unit += n;
+	}
+	return end;
+}
+
+/**
+ * nvc_ssd_read() - read sectors
+ * @c: the device
+ * @at: which
+ * @link: to the host, or NULL if they stay inside
+ *
+ * Return: ns, when they are where they should go.
+ */
+u64 nvc_ssd_read(struct nvc *c, struct nvc_extent at, struct ssd_timeline *link)
+{
+	u32 unit = at.first / SSD_UNIT_SECTORS;
+	u32 last = (at.first + at.count - 1) / SSD_UNIT_SECTORS;
+
+	if (unit != last)
+		return nvc_ssd_read_units(c, unit, last, link);
+	return send(c, link, read_run(c, unit, 1, c->now + c->config.model.fw_read),
+		    at.count << NVC_MIN_BLOCK_SHIFT);
+}
+
+/* Reads first, without what only the others need: they are the most. */
+static u64 ssd_target(struct nvc *c, const struct nvc_cmd *cmd, const struct nvc_ns *ns,
+		      const struct nvc_range *ranges)
+{
+	struct ssd *s = ssd_of(c);
+
+	if (c->config.model.gc_background || s->sweep_from < s->sweep_to)
+		nvc_ssd_catch_up(c);
+	s->time = c->now;
+	s->began = s->closings;
+	if (cmd->opcode == NVC_READ)
+		return nvc_ssd_read(c, nvc_extent(ns, cmd->slba, cmd->nlb), &s->link_out);
+	return nvc_ssd_change(c, cmd, ns, ranges);
+}
+
+const struct nvc_media nvc_ssd = {
+	.size = ssd_size,
+	.init = ssd_init,
+	.attach = ssd_attach,
+	.reset = ssd_reset,
+	.retime = nvc_nand_timing,
+	.target = ssd_target,
+	.forget = nvc_sweep_add,
+	.settle = nvc_ssd_settle,
+	.cut = nvc_ssd_cut,
+};

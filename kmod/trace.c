@@ -1,0 +1,196 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * The trace: a ring of records per worker, and one for what no worker does, in
+ * memory that one reader maps through /dev/nvlab-trace-NAME. nvc_trace.h says
+ * how it lies there; ring.c fills it.
+ */
+#define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
+
+#include <linux/fs.h>
+#include <linux/kref.h>
+#include <linux/miscdevice.h>
+#include <linux/mm.h>
+#include <linux/module.h>
+#include <linux/slab.h>
+#include <linux/vmalloc.h>
+
+#include "nvlab.h"
+#include "trace.h"
+
+static int nvl_trace_open(struct inode *inode, struct file *file)
+{
+	struct nvl_trace *trace = container_of(file->private_data, struct nvl_trace, misc);
+
+	if (test_and_set_bit(NVL_TRACE_OPEN, &trace->flags))
+		return -EBUSY;
+	/* not hidden yet: misc_open() keeps misc_deregister() out */
+	kref_get(&trace->ref);
+	file->private_data = trace;
+	return 0;
+}
+
+static void nvl_trace_destroy(struct kref *ref)
+{
+	struct nvl_trace *trace = container_of(ref, struct nvl_trace, ref);
+
+	vfree(trace->map);
+	kvfree(trace->rings);
+	kfree(trace);
+}
+
+static int nvl_trace_release(struct inode *inode, struct file *file)
+{
+	struct nvl_trace *trace = file->private_data;
+
+	clear_bit(NVL_TRACE_OPEN, &trace->flags);
+	kref_put(&trace->ref, nvl_trace_destroy);
+	return 0;
+}
+
+static int nvl_trace_mmap(struct file *file, struct vm_area_struct *vma)
+{
+	struct nvl_trace *trace = file->private_data;
+
+	return remap_vmalloc_range(vma, trace->map, vma->vm_pgoff);
+}
+
+static const struct file_operations nvl_trace_fops = {
+	.owner		= THIS_MODULE,
+	.open		= nvl_trace_open,
+	.release	= nvl_trace_release,
+	.mmap		= nvl_trace_mmap,
+};
+
+static void nvl_trace_lay_out(struct nvl_trace *trace, u64 stride)
+{
+	struct nvc_trace_map *map = trace->map;
+	unsigned int i;
+
+	map->version = NVC_TRACE_VERSION;
+	map->record = NVC_TRACE_RECORD;
+	map->rings = trace->nr;
+	map->entries = trace->entries;
+	map->stride = stride;
+	for (i = 0; i < trace->nr; i++) {
+		u8 *at = trace->map + NVC_TRACE_PAGE + i * stride;
+
+		trace->rings[i].trace = trace;
+		trace->rings[i].shared = (struct nvc_trace_ring *)at;
+		trace->rings[i].records = at + NVC_TRACE_PAGE;
+	}
+}
+
+static int nvl_trace_alloc_rings(struct nvl_trace *trace)
+{
+	u64 stride = NVC_TRACE_PAGE + (u64)trace->entries * NVC_TRACE_RECORD;
+
+	trace->size = NVC_TRACE_PAGE + trace->nr * stride;
+	trace->rings = kvcalloc(trace->nr, sizeof(*trace->rings), GFP_KERNEL);
+	trace->map = vmalloc_user(trace->size);
+	if (!trace->rings || !trace->map)
+		return -ENOMEM;
+	nvl_trace_lay_out(trace, stride);
+	return 0;
+}
+
+/**
+ * nvl_trace_alloc() - make the rings, if the user wants any
+ * @ctrl: the controller
+ * @workers: how many it will have
+ *
+ * Return: 0 or -ENOMEM; nvl_trace_free() undoes either.
+ */
+int nvl_trace_alloc(struct nvl_ctrl *ctrl, unsigned int workers)
+{
+	struct nvl_trace *trace;
+
+	BUILD_BUG_ON(sizeof(struct nvc_trace_command) > NVC_TRACE_RECORD);
+	BUILD_BUG_ON(sizeof(struct nvc_trace_ranges) > NVC_TRACE_RECORD);
+	BUILD_BUG_ON(sizeof(struct nvc_trace_config) > NVC_TRACE_RECORD);
+	BUILD_BUG_ON(sizeof(struct nvc_trace_timing) > NVC_TRACE_RECORD);
+	BUILD_BUG_ON(sizeof(struct nvc_trace_rule) > NVC_TRACE_RECORD);
+	BUILD_BUG_ON(sizeof(struct nvc_trace_model) > NVC_TRACE_RECORD);
+	BUILD_BUG_ON(sizeof(struct nvc_trace_ns) > NVC_TRACE_RECORD);
+	BUILD_BUG_ON(NVC_TRACE_PAGE % PAGE_SIZE);
+	if (!ctrl->set->trace)
+		return 0;
+	trace = kzalloc(sizeof(*trace), GFP_KERNEL);
+	if (!trace)
+		return -ENOMEM;
+	ctrl->trace = trace;
+	kref_init(&trace->ref);
+	trace->nr = workers + 1;
+	trace->entries = ctrl->set->trace;
+	trace->lossless = ctrl->set->trace_lossless;
+	snprintf(trace->name, sizeof(trace->name), "nvlab-trace-%s", ctrl->name);
+	return nvl_trace_alloc_rings(trace);
+}
+
+/**
+ * nvl_trace_free() - undo nvl_trace_alloc(), but for what a reader still maps
+ * @ctrl: the controller
+ */
+void nvl_trace_free(struct nvl_ctrl *ctrl)
+{
+	if (ctrl->trace)
+		kref_put(&ctrl->trace->ref, nvl_trace_destroy);
+}
+
+/**
+ * nvl_trace_ring() - the ring of a worker
+ * @ctrl: the controller
+ * @worker: its number
+ *
+ * Return: the ring, or NULL if there is no trace.
+ */
+struct nvl_ring *nvl_trace_ring(struct nvl_ctrl *ctrl, unsigned int worker)
+{
+	struct nvl_trace *trace = ctrl->trace;
+
+	return trace && worker + 1 < trace->nr ? &trace->rings[worker] : NULL;
+}
+
+/**
+ * nvl_trace_show() - let a reader come
+ * @ctrl: the controller
+ *
+ * Return: 0 or an errno.
+ */
+int nvl_trace_show(struct nvl_ctrl *ctrl)
+{
+	struct nvl_trace *trace = ctrl->trace;
+
+	if (!trace)
+		return 0;
+	trace->misc.minor = MISC_DYNAMIC_MINOR;
+	trace->misc.name = trace->name;
+	trace->misc.fops = &nvl_trace_fops;
+	trace->misc.mode = 0600;
+	return misc_register(&trace->misc);
+}
+
+/**
+ * nvl_trace_end() - wait for the reader no longer: the device is to go
+ * @ctrl: the controller
+ */
+void nvl_trace_end(struct nvl_ctrl *ctrl)
+{
+	if (ctrl->trace)
+		WRITE_ONCE(ctrl->trace->lossless, false);
+}
+
+/**
+ * nvl_trace_hide() - undo nvl_trace_show(), with the writers gone
+ * @ctrl: the controller
+ */
+void nvl_trace_hide(struct nvl_ctrl *ctrl)
+{
+	struct nvc_trace_map *map;
+
+	if (!ctrl->trace)
+		return;
+	map = ctrl->trace->map;
+	/* pairs with the reader: what he finds after this is all there is */
+	smp_store_release(&map->ended, 1);
+	misc_deregister(&ctrl->trace->misc);
+}

@@ -1,0 +1,139 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* What must hold for an SSD between two commands, checked the slow way. */
+#include "batch.h"
+#include "ssd.h"
+
+#define MUST(condition) must(wrong, condition, #condition)
+
+/* Keeps the first condition that does not hold. */
+static void must(const char **wrong, bool holds, const char *condition)
+{
+	if (!holds && !*wrong)
+		*wrong = condition;
+}
+
+static bool valid_at(const struct ssd *s, u32 place)
+{
+	u32 line = place / s->shape.per_line;
+	u32 at = place % s->shape.per_line;
+
+	return ssd_valid_map(s, line)[at / 64] >> (at % 64) & 1;
+}
+
+/* Every logical unit lies where the reverse map says so, and nowhere else. */
+static void audit_map(const struct nvc *c, const char **wrong)
+{
+	const struct ssd *s = ssd_of(c);
+	u64 mapped = 0;
+	u32 unit;
+
+	for (unit = 0; unit < s->shape.units; unit++) {
+		u32 place = s->a.l2p[unit];
+		u8 mask = nvc_unit_mask(c, unit);
+
+		if (place == SSD_NONE) {
+			MUST(!mask);
+			continue;
+		}
+		mapped++;
+		MUST(place < s->shape.lines * s->shape.per_line);
+		if (*wrong)
+			return;
+		MUST(valid_at(s, place));
+		MUST(s->a.p2l[place] == unit);
+		MUST(mask || (unit >= s->sweep_from && unit < s->sweep_to));
+	}
+	MUST(mapped == s->stats.mapped_units);
+}
+
+static u32 audit_line(const struct nvc *c, u32 line, const char **wrong)
+{
+	const struct ssd *s = ssd_of(c);
+	const struct ssd_line *l = &s->a.lines[line];
+	u32 count = 0;
+	u32 at;
+
+	if (l->state == SSD_FREE || l->state == SSD_RETIRED)
+		return 0;
+	for (at = 0; at < s->shape.per_line; at++) {
+		u32 place = line * s->shape.per_line + at;
+
+		if (!valid_at(s, place))
+			continue;
+		count++;
+		MUST(s->a.p2l[place] < s->shape.units);
+		if (*wrong)
+			return 0;
+		MUST(s->a.l2p[s->a.p2l[place]] == place);
+	}
+	MUST(count == l->valid);
+	if (ssd_in_list(s, line))
+		MUST(l->key == nvc_line_key(c, line));
+	return count;
+}
+
+static void audit_lists(const struct ssd *s, const char **wrong)
+{
+	u32 listed = 0;
+	u32 closed = 0;
+	u32 key, i;
+
+	for (key = 0; key <= s->shape.per_line; key++) {
+		u32 first = s->a.heads[key];
+		u32 line = first;
+
+		MUST((first != SSD_NONE) == (s->a.filled[0][key / 64] >> (key % 64) & 1));
+		if (first == SSD_NONE)
+			continue;
+		do {
+			MUST(ssd_in_list(s, line));
+			MUST(s->a.lines[s->a.lines[line].next].prev == line);
+			listed++;
+			line = s->a.lines[line].next;
+		} while (line != first && listed <= s->shape.lines);
+	}
+	for (i = 0; i < s->shape.lines; i++)
+		closed += ssd_in_list(s, i);
+	MUST(listed == closed);
+}
+
+static void audit_accounts(const struct nvc *c, const char **wrong)
+{
+	struct nvc_ssd_stats t;
+
+	nvc_stats(c, &t);
+	MUST(t.free_lines + t.open_lines + t.closed_lines + t.retired_lines == t.lines);
+	MUST(t.programmed_units + t.open_units == t.host_units + t.gc_units + t.pad_units);
+	MUST(t.open_lines <= SSD_STREAMS);
+	MUST(t.least_erases <= t.most_erases);
+	MUST(t.usable_units <= t.lines * t.line_units);
+}
+
+const char *batch_audit(const struct nvc *c)
+{
+	const struct ssd *s = ssd_of(c);
+	const char *wrong = NULL;
+	u64 valid = 0;
+	u32 line;
+
+	audit_map(c, &wrong);
+	for (line = 0; !wrong && line < s->shape.lines; line++)
+		valid += audit_line(c, line, &wrong);
+	must(&wrong, wrong || valid == s->stats.mapped_units, "valid == mapped units");
+	audit_lists(s, &wrong);
+	audit_accounts(c, &wrong);
+	return wrong;
+}
+
+u32 batch_times(const struct nvc *c, u64 *times)
+{
+	const struct ssd *s = ssd_of(c);
+	u32 channels = c->config.model.channels;
+	u32 i;
+
+	for (i = 0; times && i < s->shape.dies; i++)
+		times[i] = s->a.dies[i].busy;
+	for (i = 0; times && i < channels; i++)
+		times[s->shape.dies + i] = s->a.channels[i].end;
+	return s->shape.dies + channels;
+}

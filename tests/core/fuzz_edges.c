@@ -1,0 +1,324 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * Throws configurations at the core that mean nothing, or are on the edge of
+ * meaning something; those it takes must work. Then what each kind refuses.
+ *
+ * usage: fuzz_edges SEED ROUNDS
+ */
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "batch.h"
+
+#define MAX_SIZE (16 << 20)
+#define COMMANDS 40
+#define MAX_LOST 20000
+
+#define CHECK(cond) \
+	do { \
+		if (!(cond)) { \
+			fprintf(stderr, "%s:%d: seed %llu: %s\n", __FILE__, __LINE__, \
+				round_seed, #cond); \
+			exit(1); \
+		} \
+	} while (0)
+
+static u64 seed, round_seed;
+
+/* splitmix64 */
+static u64 any(void)
+{
+	u64 z = seed += 0x9e3779b97f4a7c15ULL;
+
+	z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9ULL;
+	z = (z ^ z >> 27) * 0x94d049bb133111ebULL;
+	return z ^ z >> 31;
+}
+
+static u64 below(u64 n)
+{
+	return any() % n;
+}
+
+/* A value within the limits of a parameter, or just beyond, or of no kind at all. */
+static u32 edge(const struct nvc_param *p)
+{
+	switch (below(40)) {
+	case 0:
+		return p->low - 1;
+	case 1:
+		return p->high + 1;
+	case 2:
+		return any();
+	case 3:
+		return p->high;
+	case 4:
+	case 5:
+		return p->low;
+	default:
+		return p->low + below(nvc_min((u64)p->high - p->low, p->initial) + 1);
+	}
+}
+
+static struct nvc_config random_config(void)
+{
+	struct nvc_config config = {
+		.blocks = below(8) ? below(100000) : any() >> below(40),
+		.kind = below(20) ? below(NVC_KINDS) : any(),
+		.block_shift = below(8) ? (below(2) ? 9 : 12) : below(20),
+		.vwc = below(2),
+		.seed = any(),
+		.timing.units = below(8) ? 8 : any(),
+		.timing.unit_shift = below(8) ? 12 : below(40),
+	};
+	u32 many = below(4);
+	u32 i;
+
+	nvc_model_default(&config.model);
+	for (i = 0; nvc_param(i); i++)
+		if (below(4) < many)
+			((u32 *)&config.model)[nvc_param(i)->offset / 4] = edge(nvc_param(i));
+	if (below(2)) {
+		config.model.pages = 0;
+		config.model.page_size = 16384;
+	}
+	return config;
+}
+
+static void check_snapshot(struct nvc *c, const struct nvc_config *config)
+{
+	struct nvc_config other = *config;
+	struct nvc_snapshot good, bad;
+
+	nvc_freeze(c, &good);
+	bad = good;
+	bad.magic++;
+	CHECK(nvc_thaw(c, &bad, config) == -EINVAL);
+	bad = good;
+	bad.layout++;
+	CHECK(nvc_thaw(c, &bad, config) == -EINVAL);
+	bad = good;
+	bad.size++;
+	CHECK(nvc_thaw(c, &bad, config) == -EMEDIUMTYPE);
+	bad = good;
+	bad.config.timing.read_delay++;
+	CHECK(nvc_thaw(c, &bad, config) == -EBADMSG);
+	other.blocks--;
+	CHECK(nvc_thaw(c, &good, &other) == -EMEDIUMTYPE);
+	other = *config;
+	other.kind = (config->kind + 1) % NVC_KINDS;
+	CHECK(nvc_thaw(c, &good, &other) == -EMEDIUMTYPE);
+	other = *config;
+	other.block_shift = 21 - config->block_shift;
+	CHECK(nvc_thaw(c, &good, &other) == -EMEDIUMTYPE);
+	other = *config;
+	other.seed++;
+	CHECK(nvc_thaw(c, &good, &other) == -EMEDIUMTYPE);
+	other = *config;
+	other.vwc ^= 1;
+	CHECK(nvc_thaw(c, &good, &other) == -EMEDIUMTYPE);
+	other = *config;
+	other.model.channels++;
+	CHECK((nvc_thaw(c, &good, &other) == -EMEDIUMTYPE) == (config->kind != NVC_NVM));
+	if (config->kind == NVC_NVM)
+		nvc_freeze(c, &good);
+	CHECK(!nvc_thaw(c, &good, config));
+}
+
+static void check_queries(struct nvc *c, const struct nvc_config *config)
+{
+	struct nvc_model model = config->model;
+	struct nvc_ssd_stats stats;
+
+	nvc_stats(c, &stats);
+	CHECK((stats.lines != 0) == (config->kind == NVC_SSD));
+	CHECK(!nvc_undo_units(c) || config->kind == NVC_SSD);
+	model.fw_read = 1;
+	CHECK(nvc_set_model(c, 0, &model) == 0 || config->kind == NVC_NVM);
+	model.gc_low = 0;
+	CHECK(nvc_set_model(c, 0, &model) == -ERANGE || config->kind == NVC_NVM);
+	model.channels++;
+	CHECK(nvc_set_model(c, 0, &model) == -EBUSY);
+}
+
+/* Read, Write, Write Zeroes and Flush, from anywhere to anywhere inside the device. */
+static void some_commands(struct nvc *c, const struct nvc_config *config)
+{
+	static const u8 opcodes[] = { NVC_READ, NVC_WRITE, NVC_WRITE, NVC_WRITE_ZEROES, NVC_FLUSH };
+	u64 now = 0;
+	u32 i;
+
+	for (i = 0; i < COMMANDS; i++) {
+		struct nvc_cmd cmd = {
+			.now = now += below(1 << 20),
+			.slba = below(config->blocks),
+			.nsid = 1,
+			.opcode = opcodes[below(sizeof(opcodes))],
+			.flags = below(2) ? NVC_FUA : 0,
+		};
+		struct nvc_decision d;
+
+		cmd.nlb = nvc_min(1 + below(2000), config->blocks - cmd.slba);
+		nvc_submit(c, &cmd, NULL, &d);
+		CHECK(!d.status || d.status == NVC_SC_READ_ONLY);
+		CHECK(d.target >= cmd.now);
+	}
+}
+
+/* Pieces of the medium, none of them beyond its end or in another. */
+static void check_namespaces(const struct nvc *c, const struct nvc_config *config)
+{
+	u64 largest, used = 0;
+	u64 free = nvc_ns_free(c, &largest);
+	u32 i, k;
+
+	for (i = 1; i <= NVC_MAX_NS; i++) {
+		const struct nvc_ns *a = nvc_ns_get(c, i);
+
+		if (!a)
+			continue;
+		used += a->bytes;
+		CHECK(a->start + a->bytes <= config->blocks << config->block_shift);
+		CHECK(a->blocks << a->block_shift <= a->bytes);
+		for (k = i + 1; k <= NVC_MAX_NS; k++) {
+			const struct nvc_ns *b = nvc_ns_get(c, k);
+
+			CHECK(!b || a->start >= b->start + b->bytes ||
+			      b->start >= a->start + a->bytes);
+		}
+	}
+	CHECK(largest <= free && used + free <= config->blocks << config->block_shift);
+}
+
+static u32 random_nsid(void)
+{
+	return below(16) ? below(6) : any() >> below(32);
+}
+
+static void change_namespace(struct nvc *c, const struct nvc_config *config, u64 now)
+{
+	struct nvc_ns_change change = {
+		.op = below(NVC_NS_SWITCH + 2),
+		.nsid = random_nsid(),
+		.blocks = below(8) ? below(config->blocks / 2 + 1) : any(),
+		.block_shift = below(8) ? (below(2) ? 9 : 12) : below(20),
+		.value = below(8) ? below(4) : any(),
+	};
+	u64 seq = nvc_seq(c);
+	int err = nvc_ns_change(c, now, &change);
+
+	CHECK(!err || err == -EINVAL || err == -ENXIO || err == -EEXIST || err == -ENOSPC);
+	CHECK(nvc_seq(c) == seq + !err);
+	check_namespaces(c, config);
+}
+
+/* Of a write that was taken, every block reads as data; of one made unreadable, none can be read. */
+static void check_effect(const struct nvc *c, const struct nvc_cmd *cmd)
+{
+	bool written;
+
+	if (cmd->opcode == NVC_WRITE) {
+		CHECK(nvc_run(c, cmd->nsid, cmd->slba, cmd->nlb, &written) == cmd->nlb && written);
+		CHECK(nvc_readable(c, cmd->nsid, cmd->slba, cmd->nlb) == cmd->nlb);
+	} else if (cmd->opcode == NVC_WRITE_ZEROES) {
+		CHECK(nvc_run(c, cmd->nsid, cmd->slba, cmd->nlb, &written) == cmd->nlb && !written);
+	} else if (cmd->opcode == NVC_WRITE_UNCOR) {
+		CHECK(!nvc_readable(c, cmd->nsid, cmd->slba, cmd->nlb));
+	}
+}
+
+/* Any command to any namespace, most of them valid. */
+static void any_command(struct nvc *c, u64 now)
+{
+	static const u8 opcodes[] = {
+		NVC_READ, NVC_WRITE, NVC_WRITE, NVC_WRITE_ZEROES, NVC_FLUSH, NVC_COMPARE,
+		NVC_VERIFY, NVC_WRITE_UNCOR, NVC_DSM, NVC_COPY, 0x7f,
+	};
+	struct nvc_range ranges[4];
+	struct nvc_cmd cmd = {
+		.now = now,
+		.nsid = random_nsid(),
+		.opcode = opcodes[below(sizeof(opcodes))],
+		.flags = below(4),
+		.ctrl = below(8) ? 0 : below(40),
+		.nlb = 1 + below(300),
+	};
+	const struct nvc_ns *ns = nvc_ns_get(c, cmd.nsid);
+	u64 blocks = ns ? ns->blocks : 1000;
+	struct nvc_decision d;
+	u32 i;
+
+	cmd.slba = below(8) ? below(blocks) : any();
+	if (cmd.opcode == NVC_DSM || cmd.opcode == NVC_COPY)
+		cmd.nlb = 1 + below(4);
+	for (i = 0; i < 4; i++)
+		ranges[i] = (struct nvc_range){ below(16) ? below(blocks) : any(), below(40) };
+	nvc_submit(c, &cmd, ranges, &d);
+	CHECK(d.target >= now && (!d.status || d.data == NVC_DATA_NONE));
+	if (!d.status)
+		check_effect(c, &cmd);
+}
+
+static void namespaces(struct nvc *c, const struct nvc_config *config)
+{
+	u64 now = 0;
+	u32 i;
+
+	for (i = 0; i < 2 * COMMANDS; i++) {
+		now += below(1 << 20);
+		if (!below(8))
+			change_namespace(c, config, now);
+		else
+			any_command(c, now);
+		if (!below(64))
+			nvc_set_cache(c, now, below(2));
+	}
+	nvc_reset(c, now);
+}
+
+static void use(const struct nvc_config *config)
+{
+	static struct nvc_lost lost[MAX_LOST];
+	size_t size = nvc_size(config);
+	struct nvc *c;
+	u64 ready;
+
+	if (!size || size > MAX_SIZE)
+		return;
+	c = malloc(size);
+	CHECK(c);
+	memset(c, 0xa5, size);
+	CHECK(!nvc_init(c, config));
+	some_commands(c, config);
+	if (config->kind == NVC_SSD)
+		CHECK(!batch_audit(c));
+	namespaces(c, config);
+	if (config->kind == NVC_SSD)
+		CHECK(!batch_audit(c));
+	check_snapshot(c, config);
+	if (nvc_undo_units(c) <= MAX_LOST)
+		CHECK(nvc_cut(c, 0, lost, &ready) <= MAX_LOST);
+	check_queries(c, config);
+	free(c);
+}
+
+int main(int argc, char **argv)
+{
+	u64 rounds;
+
+	CHECK(argc == 3);
+	seed = strtoull(argv[1], NULL, 0);
+	for (rounds = 10 * strtoull(argv[2], NULL, 0); rounds; rounds--) {
+		struct nvc_config config;
+		int err;
+
+		round_seed = seed;
+		config = random_config();
+		err = nvc_check(&config);
+		CHECK(!err || err == -EINVAL || err == -ERANGE);
+		CHECK(!err == !!nvc_size(&config));
+		use(&config);
+	}
+	puts("ok");
+	return 0;
+}

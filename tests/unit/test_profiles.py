@@ -1,0 +1,94 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The table of parameters and the profiles that are made of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from nvlab.sim import PARAMETERS, Config, Device, Flag, Opcode, commands, load_profile, model, profiles
+from nvlab.sim._core import ffi
+
+GIB = 1 << 30
+PROFILES = profiles()
+
+
+def test_the_table_has_every_field_of_the_c_structure_and_sane_limits() -> None:
+    assert list(PARAMETERS) == [name for name, _ in ffi.typeof("struct nvc_model").fields]
+    for row in PARAMETERS.values():
+        assert row.low <= row.initial <= row.high, row.name
+        assert row.what and not row.what.endswith("."), row.name
+
+
+def test_the_package_has_the_drives_that_people_compare_with() -> None:
+    assert set(PROFILES) == {"optane", "samsung-970-pro", "femu", "tlc-enterprise", "qlc", "hdd-7200"}
+
+
+@pytest.mark.parametrize("name", PROFILES)
+@pytest.mark.parametrize("block_shift", [9, 12])
+def test_a_drive_of_every_profile_works(name: str, block_shift: int) -> None:
+    device = Device(Config.of(PROFILES[name], GIB, block_shift=block_shift))
+    write, read = device.submit(commands([Opcode.WRITE, Opcode.READ], 0, 8, now=[0, 10**9], flags=[Flag.FUA, 0]))
+    assert write["status"] == read["status"] == 0
+    assert write["target"] > 0 and read["target"] > 10**9
+
+
+@pytest.mark.parametrize("name", [name for name, profile in PROFILES.items() if profile.kind != "nvm"])
+def test_what_a_profile_does_not_say_does_not_matter_to_its_kind(name: str) -> None:
+    """Each number that tells this kind of drive from another is said with its source, but for the common rest."""
+    profile = PROFILES[name]
+    about = {"seek_track", "seek_average", "rpm", "track"} if profile.kind == "hdd" else {
+        "channels", "dies", "planes", "page_size", "cell_bits", "program_pages", "erase", "spare", "read_lsb", "program_lsb"
+    }  # fmt: skip
+    assert about <= profile.sources.keys()
+    assert all(profile.sources.values())
+
+
+def read_latency(name: str) -> float:
+    """Mean latency of single random 4 KiB reads of what was written before, us."""
+    device = Device(Config.of(PROFILES[name], GIB, block_shift=12))
+    device.submit(commands(Opcode.WRITE, np.arange(0, GIB // 4096, 64), 64))
+    slba = np.random.default_rng(1).integers(0, GIB // 4096, 2000)
+    reads = commands(Opcode.READ, slba, now=10**12 + np.arange(2000) * 10**8)
+    return float((device.submit(reads)["target"] - reads["now"]).mean() / 1000)
+
+
+def test_drives_are_as_fast_as_they_should_be() -> None:
+    """Optane 12 us; 970 Pro 21.5 + (30 + 42) / 2 + transfers; QLC slower than TLC; a disk slower by far."""
+    latency = {name: read_latency(name) for name in PROFILES}
+    assert latency["optane"] == pytest.approx(12, rel=0.01)
+    assert latency["samsung-970-pro"] == pytest.approx(63.6, rel=0.02)
+    assert latency["femu"] == pytest.approx(40, rel=0.01)
+    assert latency["tlc-enterprise"] < latency["qlc"] < latency["hdd-7200"] / 10
+
+
+@pytest.mark.parametrize(
+    ("line", "problem"),
+    [
+        ('speed = { value = 1, unit = "ns", source = "x" }', "no parameter speed"),
+        ("erase = { value = 1, source = 'x' }", "needs a value, a unit and a source"),
+        ('erase = { value = 1, unit = "us", source = "x" }', 'its unit is "ns", not "us"'),
+        ('erase = { value = 1.5, unit = "ns", source = "x" }', "whole number"),
+        ('erase = { value = 1, unit = "ns", source = "" }', "source that says something"),
+    ],
+)
+def test_a_users_profile_with_a_mistake_is_refused_by_name(tmp_path: Path, line: str, problem: str) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_text(f'title = "Mine"\nkind = "ssd"\nvwc = true\n[parameters]\n{line}\n')
+    with pytest.raises(ValueError, match=problem):
+        load_profile(path)
+
+
+def test_a_users_profile_sets_what_it_says_and_no_more(tmp_path: Path) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_text(
+        'title = "Mine"\nkind = "ssd"\nvwc = true\n[parameters]\nerase = { value = 7, unit = "ns", source = "a guess" }\n'
+    )
+    assert load_profile(path).model == model(erase=7)
+
+
+def test_a_parameter_that_does_not_exist_is_refused() -> None:
+    with pytest.raises(ValueError, match="no parameter speed"):
+        model(speed=1)

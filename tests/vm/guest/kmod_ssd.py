@@ -1,0 +1,216 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""nvlab.ko as an SSD and as a disk: data, collection, exact accounts, live changes, and a twin that says the same."""
+
+from __future__ import annotations
+
+import argparse
+import ctypes
+import errno
+import json
+import os
+import struct
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from kmod_common import (
+    CONFIGFS,
+    check,
+    controller,
+    disk,
+    equal,
+    fio,
+    load,
+    main,
+    page_buffer,
+    parser,
+    passthru,
+    run,
+    size,
+    stats,
+    unload,
+    write,
+)
+
+CHECKOUT = Path(__file__).resolve().parents[3]
+sys.path.insert(0, str(CHECKOUT))
+from nvlab.record.trace import TraceReader  # noqa: E402
+
+DEVICE = CONFIGFS / "s"
+REGION = 65 << 20  # 64 MiB of storage
+SMALL = {  # a fast little drive whose lines are soon full
+    "channels": 2,
+    "dies": 2,
+    "planes": 1,
+    "blocks": 64,
+    "cell_bits": 2,
+    "program_pages": 1,
+    "read_lsb": 2000,
+    "read_msb": 3000,
+    "program_lsb": 10_000,
+    "program_msb": 20_000,
+    "erase": 50_000,
+    "spare": 280,
+    "fw_read": 500,
+    "fw_write": 500,
+}
+ACCOUNTS = ("host_units", "gc_units", "pad_units", "programmed_units", "open_units", "programs", "erases")
+
+
+@contextmanager
+def device(start: int, kind: str, medium: dict[str, int], **attributes: object) -> Iterator[Path]:
+    """A device of a kind, its power on; it goes afterwards."""
+    DEVICE.mkdir()
+    settings = {"kind": kind, "memmap_start": start, "memmap_size": REGION, **attributes}
+    settings |= {f"medium/{name}": value for name, value in medium.items()}
+    for key, value in settings.items():
+        equal(key, write(DEVICE / key, value), 0)
+    equal("power", write(DEVICE / "power", 1), 0)
+    try:
+        yield DEVICE
+    finally:
+        DEVICE.rmdir()
+
+
+class Reading(threading.Thread):
+    """Reads a trace until it is told to end."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.reader, self.raw, self._end = TraceReader(Path("/dev/nvlab-trace-s")), bytearray(), threading.Event()
+        self.start()
+
+    def run(self) -> None:
+        while not self._end.wait(0.002):
+            self.reader.drain(self.raw.extend)
+
+    def finish(self) -> bytes:
+        self._end.set()
+        self.join()
+        self.reader.drain(self.raw.extend)
+        return bytes(self.raw)
+
+
+def refused(dev: Path) -> None:
+    """What may not change in use, and what is no number for it."""
+    equal("kind in use", write(dev / "kind", "nvm"), errno.EBUSY)
+    equal("dies in use", write(dev / "medium/dies", 4), errno.EBUSY)
+    equal("out of range", write(dev / "medium/dies", 65), errno.ERANGE)
+    equal("no number", write(dev / "medium/erase", "x"), errno.EINVAL)
+
+
+def file_system(node: Path) -> None:
+    """mkfs, a file, and the file again."""
+    script = f"""
+    set -e; mkdir -p /tmp/s; mkfs.ext4 -q -F {node}; mount {node} /tmp/s
+    head -c 8M /dev/urandom > /tmp/s/f; sha256sum < /tmp/s/f > /tmp/s.sum
+    umount /tmp/s; mount {node} /tmp/s; sha256sum < /tmp/s/f | cmp - /tmp/s.sum; umount /tmp/s
+    """
+    done = run("bash", "-c", script)
+    check("ext4", done.returncode == 0, err=done.stderr[-300:])
+
+
+def collected(dev: Path, node: Path) -> None:
+    """Random writes of more than the drive holds: lines are collected, and every account adds up."""
+    anywhere = ("--rw=randwrite", "--bs=4k", "--iodepth=8")
+    done = fio(node, *anywhere, "--verify=crc32c", "--verify_backlog=512", deadline=240)
+    check("fio --verify", done.returncode == 0, err=done.stderr[-400:])
+    # some blocks again before others, so that a line is never all stale
+    done = fio(node, *anywhere, "--norandommap", "--number_ios=12000", deadline=240)
+    check("fio, blocks again", done.returncode == 0, err=done.stderr[-400:])
+    s = stats(dev)
+    check("lines were collected", s["gc_units"] > 0 and s["erases"] > 0, gc=s["gc_units"], erases=s["erases"])
+    written = s["host_units"] + s["gc_units"] + s["pad_units"]
+    equal("what was programmed was written, copied or padded", s["programmed_units"] + s["open_units"], written)
+    equal("lines", sum(s[f"{state}_lines"] for state in ("free", "open", "closed", "retired")), s["lines"])
+
+
+def log_says(dev: Path) -> None:
+    """The vendor's log has the accounts, in the order of the C structure."""
+    data = page_buffer(512)
+    with open(f"/dev/{controller(dev).name}", "rb") as node:
+        status, _ = passthru(node.fileno(), opcode=0x02, nsid=0xFFFFFFFF, data=data, cdw10=0xC0 | 127 << 16)
+    equal("log C0h", status, 0)
+    numbers = struct.unpack_from("<27Q", ctypes.string_at(ctypes.addressof(data), 512))
+    now = stats(dev)
+    equal("the same as in stats", list(numbers[: len(ACCOUNTS)]), [now[name] for name in ACCOUNTS])
+
+
+def trimmed(dev: Path, node: Path) -> None:
+    """All is deallocated: nothing is mapped any more."""
+    before = stats(dev)["mapped_units"]
+    equal("blkdiscard", run("blkdiscard", str(node)).returncode, 0)
+    for _ in range(8):  # units come free a little with each command
+        with open(node, "rb", buffering=0) as raw:
+            os.posix_fadvise(raw.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+            raw.read(1 << 16)
+    after = stats(dev)["mapped_units"]
+    check("mapped units", after == 0 < before, before=before, after=after)
+
+
+TWIN = """
+import json, sys
+from pathlib import Path
+from nvlab.sim.twin import read, replay
+twin = replay(read(Path(sys.argv[1]).read_bytes()))
+print(json.dumps([len(twin.commands), len(twin.differences()), twin.device.audit(), twin.device.stats()]))
+"""
+
+
+def twin_says(python: str, raw: bytes, live: dict[str, int]) -> None:
+    """The same targets, statuses and accounts, bit for bit."""
+    path = Path("/tmp/nvlab-ssd.raw")
+    path.write_bytes(raw)
+    done = run(python, "-c", TWIN, str(path), deadline=240, env={**os.environ, "PYTHONPATH": str(CHECKOUT)})
+    if not check("the twin replays", done.returncode == 0, err=done.stderr[-600:]):
+        return
+    commands, differences, wrong, accounts = json.loads(done.stdout)
+    check("of every command", commands > 10_000 and differences == 0, commands=commands, differences=differences)
+    equal("its map is sound", wrong, None)
+    equal("its accounts", {name: live[name] for name in accounts}, accounts)
+
+
+def ssd(args: argparse.Namespace) -> None:
+    """Everything an SSD is asked for, traced."""
+    with device(size(args.start), "ssd", SMALL, vwc=1, seed=7, cpus=args.cpus, trace=16384, trace_lossless=1) as dev:
+        reading = Reading()
+        node = disk(dev)
+        refused(dev)
+        file_system(node)
+        equal("erase, in use", write(dev / "medium/erase", 60_000), 0)
+        collected(dev, node)
+        equal("reset", write(controller(dev) / "reset_controller", 1), 0)
+        node = disk(dev)
+        equal("programs, in use", write(dev / "medium/program_msb", 30_000), 0)
+        log_says(dev)
+        trimmed(dev, node)
+        run("udevadm", "settle")  # it looks at the disk too
+        raw, live = reading.finish(), stats(dev)
+        equal("nothing was lost of the trace", reading.reader.overruns, 0)
+        reading.reader.close()
+    twin_says(args.python, raw, live)
+
+
+def hdd(args: argparse.Namespace) -> None:
+    """A disk takes the time to seek, 8.5 ms on average, and half a turn of 8.3 ms."""
+    with device(size(args.start), "hdd", {}, cpus=args.cpus) as dev:
+        node = disk(dev)
+        done = fio(node, "--rw=randread", "--bs=4k", "--iodepth=1", "--number_ios=60", "--norandommap", "--output-format=json")
+        mean = json.loads(done.stdout)["jobs"][0]["read"]["clat_ns"]["mean"] / 1e6
+        check("a random read takes milliseconds", 10 < mean < 20, ms=mean)
+        equal("an SSD's accounts are not a disk's", "gc_units" in stats(dev), False)
+
+
+def body(args: argparse.Namespace) -> None:
+    equal("load", load(args.module), 0)
+    ssd(args)
+    hdd(args)
+    equal("unload", unload(), 0)
+
+
+if __name__ == "__main__":
+    arguments = parser(__doc__)
+    arguments.add_argument("--python", default=sys.executable, help="a Python that has what nvlab's simulator needs")
+    main(body, arguments)
