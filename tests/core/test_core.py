@@ -25,7 +25,7 @@ PROGRAMS = {
 }
 # A callback of one kind need not use every argument that another needs; the kernel's build says the same
 WARNINGS = ["-std=gnu11", "-Wall", "-Wextra", "-Wno-unused-parameter", "-Werror"]
-ROUNDS = "100000" if os.environ.get("NVLAB_SOAK") else "300"
+ROUNDS, SEEDS = ("100000", 4) if os.environ.get("NVLAB_SOAK") else ("300", 2)
 BRANCHES = 95
 READ_INSTRUCTIONS = 400
 SANITIZERS = ["-g", "-O1", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
@@ -37,19 +37,27 @@ def run(*argv: str | Path, cwd: Path | None = None) -> str:
     return done.stdout
 
 
-def compile_all(name: str, into: Path, *flags: str) -> Path:
-    run("gcc", *WARNINGS, *flags, "-I", CORE, "-I", SIM, *PROGRAMS[name], *SOURCES, "-o", into / name, cwd=into)
+def objects_of(into: Path, *flags: str) -> list[Path]:
+    """The core, compiled once for all programs."""
+    run("gcc", *WARNINGS, *flags, "-I", CORE, "-c", *SOURCES, cwd=into)
+    return sorted(into.glob("*.o"))
+
+
+def link(name: str, objects: list[Path], into: Path, *flags: str) -> Path:
+    run("gcc", *WARNINGS, *flags, "-I", CORE, "-I", SIM, *PROGRAMS[name], *objects, "-o", into / name, cwd=into)
     return into / name
 
 
-@pytest.fixture(scope="module", params=PROGRAMS)
-def program(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return compile_all(request.param, tmp_path_factory.mktemp("core"), *SANITIZERS)
+@pytest.fixture(scope="module")
+def sanitized(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    return objects_of(tmp_path_factory.mktemp("core"), *SANITIZERS)
 
 
-@pytest.mark.parametrize("seed", range(4))
-def test_random_commands_under_the_sanitizers(program: Path, seed: int) -> None:
-    assert run(program, str(seed), ROUNDS) == "ok\n"
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_random_commands_under_the_sanitizers(name: str, sanitized: list[Path], tmp_path: Path) -> None:
+    program = link(name, sanitized, tmp_path, *SANITIZERS)
+    for seed in range(SEEDS):
+        assert run(program, str(seed), ROUNDS) == "ok\n", seed
 
 
 def taken(report: str) -> dict[str, tuple[float, int]]:
@@ -60,11 +68,9 @@ def taken(report: str) -> dict[str, tuple[float, int]]:
 
 def test_the_fuzz_programs_take_nearly_every_branch(tmp_path: Path) -> None:
     """The core is compiled once and linked to each program, so that what they take adds up."""
-    run("gcc", *WARNINGS, "-O0", "--coverage", "-I", CORE, "-c", *SOURCES, cwd=tmp_path)
-    objects = sorted(tmp_path.glob("*.o"))
-    for name, sources in PROGRAMS.items():
-        run("gcc", *WARNINGS, "--coverage", "-I", CORE, "-I", SIM, *sources, *objects, "-o", name, cwd=tmp_path)
-        run(tmp_path / name, "1", "300", cwd=tmp_path)
+    objects = objects_of(tmp_path, "-O0", "--coverage")
+    for name in PROGRAMS:
+        run(link(name, objects, tmp_path, "--coverage"), "1", "300", cwd=tmp_path)
     data = [source.with_suffix(".gcda").name for source in SOURCES]
     counts = taken(run("gcov", "-b", "-c", "-n", *data, cwd=tmp_path))
     assert set(counts) >= {"nvc.c", "ssd.c", "gc.c", "power.c"}
