@@ -42,7 +42,7 @@ quick: venv ## what needs neither root nor a VM (up to 1 min)
 	@echo "== style, types, tests without a kernel"
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
-	@$(PYTEST) -q -n auto
+	@$(PYTEST) -q -n $$(($$(nproc) + 1))
 
 lint: venv $(CHECKPATCH) ## style and static checks, of Python and C
 	@echo "== ruff, mypy, checkpatch"

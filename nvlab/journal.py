@@ -60,7 +60,7 @@ class Journal:
         self.path = directory / "journal.jsonl"
 
     def exists(self) -> bool:
-        return self.path.exists() and bool(self._records())
+        return bool(self._lines())
 
     def begin(self, plan: Plan, boot_id: str) -> None:
         self.path.parent.mkdir(parents=True, exist_ok=True)
@@ -99,11 +99,14 @@ class Journal:
         return history
 
     def _records(self) -> list[dict[str, Any]]:
+        return [json.loads(line) for line in self._lines()]
+
+    def _lines(self) -> list[bytes]:
         try:
             lines = self.path.read_bytes().split(b"\n")
         except FileNotFoundError:
             return []
-        return [json.loads(line) for line in lines[:-1] if line]  # what follows the last newline was cut short
+        return [line for line in lines[:-1] if line]  # what follows the last newline was cut short
 
     def _append(self, record: Mapping[str, Any]) -> None:
         fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)

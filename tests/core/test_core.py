@@ -25,7 +25,7 @@ PROGRAMS = {
 }
 # A callback of one kind need not use every argument that another needs; the kernel's build says the same
 WARNINGS = ["-std=gnu11", "-Wall", "-Wextra", "-Wno-unused-parameter", "-Werror"]
-ROUNDS, SEEDS = ("100000", 4) if os.environ.get("NVLAB_SOAK") else ("300", 2)
+ROUNDS, SEEDS = ("100000", 4) if os.environ.get("NVLAB_SOAK") else ("200", 2)
 BRANCHES = 95
 READ_INSTRUCTIONS = 400
 SANITIZERS = ["-g", "-O1", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"]

@@ -11,6 +11,7 @@ import errno
 import os
 import posixpath
 from collections.abc import Callable, Iterator, Mapping
+from functools import lru_cache
 
 
 def refuse(number: int, path: str = "") -> OSError:
@@ -147,6 +148,11 @@ class PlainDir(Dir):
         self.put(name, file)
 
 
+@lru_cache(4096)
+def _parts(path: str) -> tuple[str, ...]:
+    return tuple(part for part in path.split("/") if part)
+
+
 class Tree:
     """Path lookup over the root, following links and crossing mounts. ``mounted``: what covers a path, if anything does."""
 
@@ -224,7 +230,7 @@ class Tree:
             raise refuse(errno.ELOOP, path)
         here: Node = self.root
         walked = ""
-        parts = [p for p in path.split("/") if p]
+        parts = _parts(path)
         for index, part in enumerate(parts):
             if not isinstance(here, Dir):
                 raise refuse(errno.ENOTDIR, path)
