@@ -90,6 +90,15 @@ def _run(args: argparse.Namespace) -> int:
     return 0
 
 
+def _simulate(args: argparse.Namespace) -> int:
+    from nvlab import simulate
+
+    options = simulate.Options(args.precondition, args.io, args.on)
+    path = simulate.simulate(args.scenario, args.runs, options, sys.argv[1:], _screen(args))
+    _result(args, {"run": str(path)}, f"{path}\nNext: nvlab report {path.name}")
+    return 0
+
+
 def _runs(args: argparse.Namespace) -> int:
     from nvlab.record.rundir import list_runs
 
@@ -188,6 +197,24 @@ def _record_verbs(verbs: Any) -> None:
     run = _verb(verbs, "run", _run, "run a lab's workloads and record them", "nvlab run hybrid-nvme")
     run.add_argument("lab", help="name of the lab")
     _runs_option(run)
+    simulate = _verb(
+        verbs,
+        "simulate",
+        _simulate,
+        "run a scenario's loads on its virtual devices alone, without a kernel and far faster than real time",
+        "nvlab simulate scenarios/bare-nvme.toml --precondition 2",
+    )
+    _scenario(simulate)
+    simulate.add_argument("--io", type=Path, help="recorded I/O instead: fio's iolog, blkparse's output, an MSR Cambridge trace")
+    simulate.add_argument("--on", help="the device that recorded I/O is for (default: the only one)")
+    simulate.add_argument(
+        "--precondition",
+        type=float,
+        default=0,
+        metavar="N",
+        help="write N times the capacity at random first, after filling it in order (default: 0)",
+    )
+    _runs_option(simulate)
     runs = _verb(verbs, "runs", _runs, "list recorded runs", "nvlab runs --json")
     _runs_option(runs)
     report = _verb(verbs, "report", _report, "figures, an HTML page and a table of a run", "nvlab report hybrid-nvme")

@@ -79,12 +79,14 @@ def _facts(run: Run) -> Iterator[tuple[str, str]]:
         yield "CPUs", f"{cpu.get('online', '?')} ({cpu['model']})"
     if run.commit:
         yield "nvlab", run.commit
-    yield "fio", ", ".join(dict.fromkeys(workload.fio for workload in run.workloads)) or "not run"
+    yield "fio", ", ".join(dict.fromkeys(workload.fio for workload in run.workloads if workload.fio)) or "not run"
     yield "scenario", f"{Path(run.facts['scenario']['source']).name}, sha256 {run.facts['scenario']['sha256'][:12]}"
 
 
 def _machine(run: Run) -> str:
     guest = run.guest
+    if run.simulated:
+        return "no machine: simulated in virtual time"
     if not guest:
         return "the host itself"
     how = {"kvm": "KVM", "tcg": "emulated (TCG)"}.get(run.accelerator, run.accelerator)

@@ -189,6 +189,11 @@ class Run:
         return dict(self.facts.get("accelerator") or {})
 
     @property
+    def simulated(self) -> str:
+        """What was simulated, where no kernel ran; else empty."""
+        return str(self.facts.get("simulated", {}).get("what", ""))
+
+    @property
     def emulated(self) -> bool:
         """Whether a software emulation ran the guest, so that only relative figures mean something."""
         return self.accelerator == "tcg"

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import PurePosixPath
 from typing import Annotated
 
@@ -86,15 +86,24 @@ def check(obj: Object, lab: Lab) -> Iterator[Problem]:
         yield from _check_stand_in(obj)
 
 
-# Keys that set the timing of kind nvm, the attribute each sets, and what that is of a value.
+# Keys that set the timing of kind nvm: which field of it, and what that is of a value.
 TIMING: dict[str, tuple[str, Callable[[int], int]]] = {
     "read_delay": ("read_delay", int),
     "read_time": ("read_time", int),
     "write_delay": ("write_delay", int),
     "write_time": ("write_time", int),
-    "io_units": ("nr_io_units", int),
-    "io_unit_size": ("io_unit_shift", lambda size: size.bit_length() - 1),
+    "io_units": ("units", int),
+    "io_unit_size": ("unit_shift", lambda size: size.bit_length() - 1),
 }
+
+
+def profile_of(spec: Device) -> Profile:
+    """The device's profile, with what the scenario says otherwise."""
+    profile = PROFILES[spec.profile]
+    said = {key: getattr(spec, key) for key in TIMING}
+    timing = {TIMING[key][0]: TIMING[key][1](value) for key, value in said.items() if value is not None}
+    cache = profile.vwc if spec.volatile_cache is None else spec.volatile_cache
+    return replace(profile, vwc=cache, timing=profile.timing | timing, model=profile.model | spec.medium)
 
 
 def _check_profile(obj: Object) -> Iterator[Problem]:
@@ -166,15 +175,15 @@ def _cpus(spec: Device, lab: Lab) -> tuple[int, ...]:
 
 def _configfs(obj: Object, lab: Lab, name: str) -> Step:
     spec: Device = obj.spec
-    profile = PROFILES[spec.profile]
+    profile = profile_of(spec)
     attributes: dict[str, object] = {
         "memmap_start": hex(lab.placement.take(spec.size + REGISTERS, obj.path)),
         "memmap_size": spec.size + REGISTERS,
         "block_size": spec.block_size,
-        "vwc": int(profile.vwc if spec.volatile_cache is None else spec.volatile_cache),
+        "vwc": int(profile.vwc),
         "serial": lab.uuid("serial", name).replace("-", "")[:20],
         "subnqn": lab.nqn("device", name),
-        **(_timing(spec, profile) if profile.kind == "nvm" else _medium(spec, profile)),
+        **_medium(profile),
     }
     if cpus := _cpus(spec, lab):
         attributes["cpus"] = format_cpus(cpus)
@@ -186,23 +195,13 @@ def _configfs(obj: Object, lab: Lab, name: str) -> Step:
     return Step(f"{obj.table}.{name}", "device.create", args, obj.path, provides=name)
 
 
-def _timing(spec: Device, profile: Profile) -> dict[str, object]:
-    values = profile.timing
-    attributes: dict[str, object] = {
-        "nr_io_units" if name == "units" else "io_unit_shift" if name == "unit_shift" else name: value
-        for name, value in values.items()
-    }
-    for key, (attribute, of) in TIMING.items():
-        if (value := getattr(spec, key)) is not None:
-            attributes[attribute] = of(value)
-    return attributes
-
-
-def _medium(spec: Device, profile: Profile) -> dict[str, object]:
-    """What is other than a device has it anyway."""
-    values = profile.model | spec.medium
-    other = {f"medium/{name}": value for name, value in values.items() if value != PARAMETERS[name].initial}
-    return {"kind": profile.kind, **other}
+def _medium(profile: Profile) -> dict[str, object]:
+    """Attributes of what the device is made of, but for those that any device has anyway."""
+    if profile.kind == "nvm":
+        names = {"units": "nr_io_units", "unit_shift": "io_unit_shift"}
+        return {names.get(name, name): value for name, value in profile.timing.items()}
+    other = {name: value for name, value in profile.model.items() if value != PARAMETERS[name].initial}
+    return {"kind": profile.kind, **{f"medium/{name}": value for name, value in other.items()}}
 
 
 def _stand_in(obj: Object, lab: Lab, name: str) -> Step:

@@ -58,3 +58,45 @@ void batch_readable(const struct nvc *c, u32 nsid, u64 slba, u64 nlb, u8 *readab
 		nlb--;
 	}
 }
+
+/* When a stream submits next; @slot is the place in its queue that is empty then. */
+static u64 next_time(const struct batch_stream *s, u32 *slot)
+{
+	u32 i;
+
+	*slot = 0;
+	for (i = 1; i < s->depth; i++)
+		if (s->free[i] < s->free[*slot])
+			*slot = i;
+	return nvc_max(s->free[*slot], s->due);
+}
+
+size_t batch_closed(struct nvc *c, struct batch_stream *streams, size_t n)
+{
+	for (;;) {
+		struct batch_stream *first = NULL;
+		struct nvc_decision *decision;
+		u64 now = ~0ULL;
+		u32 slot, at;
+		size_t i;
+
+		for (i = 0; i < n; i++) {
+			u64 time = next_time(&streams[i], &at);
+
+			if (time < now && time < streams[i].end) {
+				now = time;
+				slot = at;
+				first = &streams[i];
+			}
+		}
+		if (!first)
+			return n;
+		if (first->next == first->n)
+			return first - streams;
+		first->cmds[first->next].now = now;
+		decision = &first->decisions[first->next];
+		nvc_submit(c, &first->cmds[first->next++], NULL, decision);
+		first->free[slot] = decision->target;
+		first->due = now + first->interval;
+	}
+}

@@ -19,6 +19,37 @@ void batch_written(const struct nvc *c, u32 nsid, u64 slba, u64 nlb, u8 *written
 /* Sets @readable[i] to 0 where block @slba + i of @nsid was made unreadable, else to 1. */
 void batch_readable(const struct nvc *c, u32 nsid, u64 slba, u64 nlb, u8 *readable);
 
+/**
+ * struct batch_stream - what one job keeps in flight
+ * @cmds: its commands in order; when each is submitted is filled in
+ * @decisions: of each
+ * @n: how many
+ * @next: of them, the next
+ * @free: for each place in its queue, when it is empty, ns
+ * @depth: places
+ * @interval: ns between two submissions, at least
+ * @due: ns, not to submit before
+ * @end: ns, from which on it submits no more
+ */
+struct batch_stream {
+	struct nvc_cmd *cmds;
+	struct nvc_decision *decisions;
+	size_t n;
+	size_t next;
+	u64 *free;
+	u32 depth;
+	u64 interval;
+	u64 due;
+	u64 end;
+};
+
+/*
+ * A closed loop: each stream submits as soon as a place in its queue is empty,
+ * all in the order of time. Goes on until all have ended, or until one has no
+ * command left. Returns which that is, or @n at the end.
+ */
+size_t batch_closed(struct nvc *c, struct batch_stream *streams, size_t n);
+
 /* Checks all that must hold for an SSD. Returns NULL, or the condition that does not. */
 const char *batch_audit(const struct nvc *c);
 

@@ -144,8 +144,8 @@ class Device:
         _raise_for(lib.nvc_check(native), config)
         # Eight-byte units give the alignment that nvc_init() asks for
         self._memory = ffi.new("u64[]", (lib.nvc_size(native) + 7) // 8)
-        self._core = ffi.cast("struct nvc *", self._memory)
-        lib.nvc_init(self._core, native)
+        self.native = ffi.cast("struct nvc *", self._memory)
+        lib.nvc_init(self.native, native)
 
     @classmethod
     def load(cls, snapshot: bytes, config: Config) -> Device:
@@ -158,7 +158,7 @@ class Device:
             raise ValueError("the snapshot is of another device, or cut short")
         ffi.buffer(header)[:] = snapshot[:size]
         memory[:] = snapshot[size:]
-        code = lib.nvc_thaw(device._core, header, ffi.new("struct nvc_config *", asdict(config)))
+        code = lib.nvc_thaw(device.native, header, ffi.new("struct nvc_config *", asdict(config)))
         if code:
             raise ValueError(f"the snapshot is refused: {SNAPSHOT_REFUSALS[-code]}")
         return device
@@ -166,9 +166,9 @@ class Device:
     def save(self) -> bytes:
         """All of the device's state, to go on from elsewhere: header and memory."""
         header = ffi.new("struct nvc_snapshot *")
-        lib.nvc_freeze(self._core, header)
+        lib.nvc_freeze(self.native, header)
         snapshot = bytes(ffi.buffer(header)) + bytes(ffi.buffer(self._memory))
-        lib.nvc_thaw(self._core, header, ffi.addressof(header.config))
+        lib.nvc_thaw(self.native, header, ffi.addressof(header.config))
         return snapshot
 
     def submit(self, commands: NDArray[np.void], ranges: NDArray[np.void] | None = None) -> NDArray[np.void]:
@@ -186,7 +186,7 @@ class Device:
             raise ValueError(f"the commands take {needed} ranges, not {len(ranges)}")
         decisions = np.zeros(len(commands), DECISION)
         lib.batch_submit(
-            self._core,
+            self.native,
             native,
             len(commands),
             ffi.from_buffer("struct nvc_range[]", ranges),
@@ -196,21 +196,21 @@ class Device:
 
     def set_timing(self, timing: Timing, now: int = 0) -> None:
         """Change the speed for all later commands. Raises ValueError where the core refuses it."""
-        _raise_for(lib.nvc_set_timing(self._core, now, ffi.new("struct nvc_timing *", asdict(timing))), timing)
+        _raise_for(lib.nvc_set_timing(self.native, now, ffi.new("struct nvc_timing *", asdict(timing))), timing)
 
     def set_rule(self, slot: int, rule: Rule | None, now: int = 0) -> None:
         """Have a rule in a slot (below ``MAX_RULES``) from now on, or none. Raises ValueError where the core refuses it."""
         native = ffi.new("struct nvc_rule *", asdict(rule)) if rule else ffi.NULL
-        _raise_for(lib.nvc_set_rule(self._core, now, slot, native), rule)
+        _raise_for(lib.nvc_set_rule(self.native, now, slot, native), rule)
 
     def hits(self, slot: int) -> int:
         """How many commands the rule of a slot has hit since it was set."""
-        return int(lib.nvc_rule_hits(self._core, slot))
+        return int(lib.nvc_rule_hits(self.native, slot))
 
     def set_model(self, now: int = 0, **changes: int) -> None:
         """Change live parameters for all later commands. Raises ValueError where the core refuses it."""
         native = ffi.new("struct nvc_model *", self.config.model | changes)
-        _raise_for(lib.nvc_set_model(self._core, now, native), changes)
+        _raise_for(lib.nvc_set_model(self.native, now, native), changes)
         self.config = replace(self.config, model=self.config.model | changes)
 
     def cut(self, now: int = 0) -> tuple[NDArray[np.void], int]:
@@ -219,34 +219,34 @@ class Device:
         Returns which sectors of 512 bytes of the medium fall back to what they held before a write, shape (n,), dtype
         ``LOST``, in the order to restore them; and when the device is ready again, ns.
         """
-        lost = np.zeros(lib.nvc_undo_units(self._core), LOST)
+        lost = np.zeros(lib.nvc_undo_units(self.native), LOST)
         ready = ffi.new("u64 *")
         native = ffi.from_buffer("struct nvc_lost[]", lost, require_writable=True)
-        return lost[: lib.nvc_cut(self._core, now, native, ready)], int(ready[0])
+        return lost[: lib.nvc_cut(self.native, now, native, ready)], int(ready[0])
 
     def stats(self) -> dict[str, int]:
         """Accounts of an SSD, by the names of ``struct nvc_ssd_stats``; all zero for another kind."""
         native = ffi.new("struct nvc_ssd_stats *")
-        lib.nvc_stats(self._core, native)
+        lib.nvc_stats(self.native, native)
         return {name: int(getattr(native, name)) for name, _ in ffi.typeof("struct nvc_ssd_stats").fields}
 
     def mapping(self) -> NDArray[np.uint32]:
         """Where each 4 KiB unit of an SSD lies, shape (units,); ``UNMAPPED`` if nowhere."""
         self._require_ssd()
         units = self.stats()["units"]
-        return np.fromiter((lib.nvc_place(self._core, unit) for unit in range(units)), np.uint32, units)
+        return np.fromiter((lib.nvc_place(self.native, unit) for unit in range(units)), np.uint32, units)
 
     def audit(self) -> str | None:
         """Check all that must hold for an SSD. Returns the condition that does not, or None."""
         self._require_ssd()
-        wrong = lib.batch_audit(self._core)
+        wrong = lib.batch_audit(self.native)
         return None if wrong == ffi.NULL else ffi.string(wrong).decode()
 
     def times(self) -> NDArray[np.uint64]:
         """When each die, then each channel of an SSD is done, ns."""
         self._require_ssd()
-        times = np.zeros(lib.batch_times(self._core, ffi.NULL), np.uint64)
-        lib.batch_times(self._core, ffi.from_buffer("u64[]", times, require_writable=True))
+        times = np.zeros(lib.batch_times(self.native, ffi.NULL), np.uint64)
+        lib.batch_times(self.native, ffi.from_buffer("u64[]", times, require_writable=True))
         return times
 
     def _require_ssd(self) -> None:
@@ -255,11 +255,11 @@ class Device:
 
     def reset(self, now: int = 0) -> None:
         """A controller reset at ``now`` ns: work under way is dropped, content and counters stay."""
-        lib.nvc_reset(self._core, now)
+        lib.nvc_reset(self.native, now)
 
     def set_cache(self, on: bool, now: int = 0) -> None:
         """Enable or disable the volatile write cache; nothing changes where ``Config.vwc`` says there is none."""
-        lib.nvc_set_cache(self._core, now, on)
+        lib.nvc_set_cache(self.native, now, on)
 
     def create(self, nsid: int, blocks: int, block_shift: int = 9, attached: int = 1, now: int = 0) -> None:
         """Make a namespace, attached to the controllers whose bits are set. Raises ValueError, and OSError (ENOSPC, EEXIST)."""
@@ -283,7 +283,7 @@ class Device:
 
     def change(self, change: NamespaceChange, now: int = 0) -> None:
         """Change a namespace. Raises ValueError, and OSError (ENXIO, EEXIST, ENOSPC)."""
-        code = lib.nvc_ns_change(self._core, now, ffi.new("struct nvc_ns_change *", asdict(change)))
+        code = lib.nvc_ns_change(self.native, now, ffi.new("struct nvc_ns_change *", asdict(change)))
         if code == -errno.EINVAL:
             raise ValueError(f"the core refuses this, a field has no meaning: {change}")
         if code:
@@ -291,7 +291,7 @@ class Device:
 
     def namespace(self, nsid: int) -> Namespace | None:
         """A namespace, or None if there is none of that number."""
-        native = lib.nvc_ns_get(self._core, nsid)
+        native = lib.nvc_ns_get(self.native, nsid)
         if native == ffi.NULL:
             return None
         return Namespace(**{name: int(getattr(native, name)) for name, _ in ffi.typeof("struct nvc_ns").fields})
@@ -299,7 +299,7 @@ class Device:
     def free(self) -> tuple[int, int]:
         """Bytes that belong to no namespace, and how many the largest new one can have."""
         largest = ffi.new("u64 *")
-        return int(lib.nvc_ns_free(self._core, largest)), int(largest[0])
+        return int(lib.nvc_ns_free(self.native, largest)), int(largest[0])
 
     def written(self, slba: int, nlb: int, nsid: int = 1) -> NDArray[np.bool_]:
         """Which of ``nlb`` blocks from ``slba`` hold data, shape (nlb,); the others read as zeros."""
@@ -315,18 +315,18 @@ class Device:
         if not 0 <= slba <= slba + nlb <= blocks:
             raise ValueError(f"blocks {slba} to {slba + nlb} are not all within the {blocks} of namespace {nsid}")
         flags = np.zeros(nlb, np.bool_)
-        fill(self._core, nsid, slba, nlb, ffi.from_buffer("u8[]", flags, require_writable=True))
+        fill(self.native, nsid, slba, nlb, ffi.from_buffer("u8[]", flags, require_writable=True))
         return flags
 
     @property
     def seq(self) -> int:
         """Number of the latest input: a command, a timing change, a reset."""
-        return int(lib.nvc_seq(self._core))
+        return int(lib.nvc_seq(self.native))
 
     def counters(self) -> dict[str, int]:
         """Totals since the device was made, by the names of ``struct nvc_counters``."""
         native = ffi.new("struct nvc_counters *")
-        lib.nvc_count(self._core, native)
+        lib.nvc_count(self.native, native)
         return {name: int(getattr(native, name)) for name, _ in ffi.typeof("struct nvc_counters").fields}
 
 

@@ -39,16 +39,17 @@ MAY_USE: dict[str, set[str]] = {
     "analysis": BASE | {"record"},
     "nodes": BASE | {"engine", "host", "journal", "kernel", "leases", "lock", "plan", "record"},
     "screen": BASE,
+    "simulate": BASE | {"host", "layers", "record", "scenario", "sim", "workload"},
     "controller": BASE | {"data", "host", "layers", "nodes", "plan", "planner", "record", "scenario"},
     "cli": BASE
-    | {"analysis", "controller", "data", "host", "plan", "planner", "record", "scenario", "screen", "shellplan", "sim"},
+    | {"analysis", "controller", "data", "host", "plan", "planner", "record", "scenario", "screen", "shellplan", "simulate"},
     "__main__": {"cli"},
 }
 
 # Packages that only some rooms may import, so that the others start fast and run without them.
 ONLY_IN: dict[str, set[str]] = {
     "pydantic": {"scenario"},
-    "numpy": {"analysis", "record", "sim"},
+    "numpy": {"analysis", "record", "sim", "simulate"},
     "matplotlib": {"analysis"},
     "jinja2": {"analysis"},
     "cffi": {"sim"},

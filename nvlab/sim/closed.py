@@ -1,0 +1,87 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The closed loop: jobs that keep a number of commands in flight on one simulated device, in virtual time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nvlab.sim._core import ffi, lib
+from nvlab.sim.device import Device
+from nvlab.sim.structs import COMMAND, DECISION, Opcode
+
+NEVER = 2**64 - 1
+
+
+@dataclass(frozen=True)
+class Job:
+    """Commands in pieces of dtype ``COMMAND`` (neither Dataset Management nor Copy), of which ``depth`` are kept in flight.
+
+    None is submitted before ``start`` ns, nor from ``end`` on, and in between no more than one every ``interval`` ns.
+    """
+
+    pieces: Iterator[NDArray[np.void]]
+    depth: int
+    start: int = 0
+    end: int = NEVER
+    interval: int = 0
+
+
+@dataclass(frozen=True)
+class Done:
+    """What a job submitted and what was decided of it: two arrays of one length, dtypes ``COMMAND`` and ``DECISION``."""
+
+    commands: NDArray[np.void]
+    decisions: NDArray[np.void]
+
+
+def closed_loop(device: Device, jobs: Sequence[Job]) -> list[Done]:
+    """Run jobs side by side until each has come to its end, or has no commands left; what each has done."""
+    native = ffi.new("struct batch_stream[]", len(jobs))
+    running = [_Running(job, stream) for job, stream in zip(jobs, native, strict=True)]
+    while (which := lib.batch_closed(device.native, native, len(jobs))) < len(jobs):
+        running[which].refill()
+    return [each.done() for each in running]
+
+
+class _Running:
+    """A job in the loop: keeps what the core writes to alive."""
+
+    def __init__(self, job: Job, native: Any) -> None:
+        self._job, self._native = job, native
+        self._free = np.full(job.depth, job.start, np.uint64)
+        self._pieces: list[Done] = []
+        self._buffers: tuple[Any, ...] = ()
+        native.free = self._buffer("u64[]", self._free)
+        native.depth, native.interval, native.due, native.end = job.depth, job.interval, job.start, job.end
+
+    def refill(self) -> None:
+        """Point the core to the next piece; without one the job never submits again."""
+        piece = next(self._job.pieces, None)
+        if piece is None:
+            self._native.due = NEVER
+            return
+        if np.isin(piece["opcode"], [Opcode.DSM, Opcode.COPY]).any():
+            raise ValueError("a closed loop has no commands with ranges")
+        self._pieces.append(Done(piece, np.zeros(len(piece), DECISION)))
+        self._native.cmds = self._buffer("struct nvc_cmd[]", piece)
+        self._native.decisions = self._buffer("struct nvc_decision[]", self._pieces[-1].decisions)
+        self._native.n, self._native.next = len(piece), 0
+
+    def _buffer(self, ctype: str, array: NDArray[Any]) -> Any:
+        buffer = ffi.from_buffer(ctype, array, require_writable=True)
+        self._buffers = (*self._buffers, buffer)
+        return buffer
+
+    def done(self) -> Done:
+        """All pieces, the last as far as it came."""
+        if self._pieces:
+            last = self._pieces[-1]
+            self._pieces[-1] = Done(last.commands[: self._native.next], last.decisions[: self._native.next])
+        commands = [np.empty(0, COMMAND), *(piece.commands for piece in self._pieces)]
+        decisions = [np.empty(0, DECISION), *(piece.decisions for piece in self._pieces)]
+        return Done(np.concatenate(commands), np.concatenate(decisions))

@@ -1,0 +1,334 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""``nvlab simulate``: a scenario's virtual devices without a kernel, in virtual time, far faster than real time.
+
+The device alone is simulated: not the host's drivers, nor the layers over it. Its loads are the scenario's own, in a closed loop
+as fio runs them, or recorded I/O at the times it was recorded. What is left behind is a run directory like any other.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nvlab.errors import InvalidScenario, Problem, UsageError
+from nvlab.layers.base import Object, provided
+from nvlab.layers.device import Device as DeviceSpec
+from nvlab.layers.device import profile_of
+from nvlab.record import EVENTS, JOB, SAMPLES, WORKLOAD
+from nvlab.record.buckets import bucket_of
+from nvlab.record.format import HISTOGRAM, HISTOGRAM_DTYPE, KINDS, LATENCY, LATENCY_DTYPE, OPS, RESULTS
+from nvlab.record.rundir import RunDir
+from nvlab.record.telemetry import convert_samples
+from nvlab.scenario import load
+from nvlab.scenario.load import Scenario
+from nvlab.sim import Config, Device, Kind, Opcode, commands
+from nvlab.sim.closed import Job, closed_loop
+from nvlab.sim.inputs import read_recorded
+from nvlab.sim.load import Load, not_simulated
+from nvlab.workload.fio import DEFAULT_RUNTIME, Section, Target, job_sections, render_job
+
+Emit = Callable[[dict[str, Any]], None]
+REST = 1_000_000_000  # ns of peace between two loads
+WHAT = "the device alone, simulated in virtual time: neither drivers nor the layers over it"
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the command line says beside the scenario: how often the capacity is written at random first, recorded I/O, where."""
+
+    precondition: float = 0
+    recorded: Path | None = None
+    device: str | None = None
+
+
+@dataclass
+class Simulated:
+    """A device with its clock: ns, nothing is under way."""
+
+    spec: DeviceSpec
+    device: Device
+    now: int = 0
+
+    @property
+    def shift(self) -> int:
+        return self.device.config.block_shift
+
+    @property
+    def blocks(self) -> int:
+        return self.device.config.blocks
+
+
+@dataclass(frozen=True)
+class Piece:
+    """What one job of one section did: all of shape (n,), times in ns."""
+
+    section: int
+    job: int
+    t: NDArray[np.uint64]
+    latency: NDArray[np.uint64]
+    op: NDArray[np.uint8]
+    size: NDArray[np.uint32]
+
+
+def simulate(path: Path, base: Path, options: Options, argv: list[str], emit: Emit) -> Path:
+    """Simulate a scenario's devices under its loads; the run directory.
+
+    Raises InvalidScenario where a load has something else for a target than a device, or keys that the simulator has not.
+    """
+    from nvlab.host import provenance
+
+    scenario = load(path)
+    todo = list(_recorded(scenario, options) if options.recorded else _workloads(scenario))
+    directory = RunDir.create(base, scenario.name)
+    facts = {
+        "title": scenario.title,
+        "simulated": {"what": WHAT, "precondition": options.precondition},
+        "warnings": [f"{WHAT[0].upper()}{WHAT[1:]}."],
+        "provenance": {"controller": provenance.controller(argv)},
+    }
+    directory.write(scenario.name, scenario.text, str(path.resolve()), facts)
+    devices: dict[str, Simulated] = {}
+    for work in todo:
+        emit({"kind": "workload", "name": work.name})
+        if work.variant not in devices:
+            devices[work.variant] = _prepared(work.spec, options.precondition)
+        _record(directory.new_workload(work.name), work, devices[work.variant])
+    return directory.path
+
+
+# -- what is to be done ----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Work:
+    """One load on one device: sections of a job, or recorded I/O."""
+
+    name: str
+    load: str
+    variant: str
+    baseline: bool
+    round: int
+    seed: int
+    spec: DeviceSpec
+    sections: tuple[Section, ...] = ()
+    recorded: Path | None = None
+
+
+def _workloads(scenario: Scenario) -> Iterator[Work]:
+    devices = _devices(scenario)
+    problems: list[Problem] = []
+    works: list[Work] = []
+    for obj in scenario.of("workload"):
+        sections = job_sections(obj.spec.fio, obj.name)
+        problems += _not_possible(obj, sections, devices)
+        works += _works(obj, sections, devices) if not problems else []
+    if problems:
+        raise InvalidScenario(f"{scenario.source}, simulated", problems)
+    if not works:
+        raise UsageError(f"{scenario.source} has no workload", hint="add a [workload.x], or name recorded I/O with --io")
+    yield from works
+
+
+def _devices(scenario: Scenario) -> dict[str, DeviceSpec]:
+    return {name: obj.spec for obj in scenario.of("device") for name in provided(obj)}
+
+
+def _not_possible(obj: Object, sections: Sequence[Section], devices: Mapping[str, DeviceSpec]) -> Iterator[Problem]:
+    for ref in obj.spec.on:
+        if ref not in devices:
+            known = ", ".join(devices) or "none"
+            yield Problem(f"{obj.path}.on", f"{ref!r} is no virtual device, and only these are simulated; there is: {known}")
+    for section in sections:
+        for key in not_simulated(section.keys):
+            yield Problem(f"{obj.path}.fio.{key}", "the simulator has not got this; leave it out, or nvlab run the lab")
+
+
+def _works(obj: Object, sections: tuple[Section, ...], devices: Mapping[str, DeviceSpec]) -> Iterator[Work]:
+    spec = obj.spec
+    for turn in range(spec.rounds):
+        for ref in spec.on:
+            suffix = f"-{ref}" if len(spec.on) > 1 else ""
+            name = f"{obj.name}{suffix}" + (f"-{turn + 1}" if spec.rounds > 1 else "")
+            baseline = len(spec.on) > 1 and ref == (spec.baseline or spec.on[-1])
+            yield Work(name, obj.name, ref, baseline, turn, spec.seed + turn, devices[ref], sections)
+
+
+def _recorded(scenario: Scenario, options: Options) -> Iterator[Work]:
+    devices = _devices(scenario)
+    chosen = options.device or (next(iter(devices)) if len(devices) == 1 else "")
+    if chosen not in devices:
+        raise UsageError("which device is it for?", hint=f"--on one of: {', '.join(devices) or 'none, add a [device.x]'}")
+    assert options.recorded
+    name = options.recorded.stem
+    yield Work(name, name, chosen, False, 0, 0, devices[chosen], recorded=options.recorded)
+
+
+# -- the device ------------------------------------------------------------------------------------------------
+
+
+def _prepared(spec: DeviceSpec, precondition: float) -> Simulated:
+    """A device that was filled once in order, then written at random so many times over: what a drive in use is like."""
+    shift = spec.block_size.bit_length() - 1
+    made = Simulated(spec, Device(Config.of(profile_of(spec), spec.size, seed=spec.seed, block_shift=shift)))
+    step = min(256, made.blocks)
+    _write(made, np.arange(made.blocks // step).astype(np.uint64) * np.uint64(step), step)
+    if made.blocks % step:
+        _write(made, np.array([made.blocks - step], np.uint64), step)
+    per_unit = max(1, 4096 >> shift)
+    rng = np.random.default_rng(spec.seed)
+    left = int(precondition * made.blocks / per_unit)
+    while left > 0:
+        n = min(left, 1 << 20)
+        _write(made, rng.integers(0, made.blocks // per_unit, n).astype(np.uint64) * np.uint64(per_unit), per_unit)
+        left -= n
+    return made
+
+
+def _write(made: Simulated, slba: NDArray[np.uint64], nlb: int) -> None:
+    done = made.device.submit(commands(Opcode.WRITE, slba, nlb, now=made.now))
+    flushed = made.device.submit(commands(Opcode.FLUSH, now=int(done["target"].max())))
+    made.now = int(flushed["target"][0]) + REST
+
+
+# -- the loads -------------------------------------------------------------------------------------------------
+
+
+def _record(directory: Path, work: Work, made: Simulated) -> None:
+    began = made.now
+    try:
+        if work.recorded:
+            pieces = _replay(work.recorded, made)
+            job = f"# recorded I/O: {work.recorded}\n"
+        else:
+            pieces = list(_run(work, made))
+            job = render_job(work.sections, Target("device", f"/dev/{work.variant}"), seed=work.seed, engine="io_uring")
+    except (ValueError, OSError) as error:
+        raise UsageError(f"{work.name}: {error}", hint="nothing was recorded of it") from error
+    ended = max((int(piece.t.max()) for piece in pieces if len(piece.t)), default=began)
+    made.now = max(made.now, ended) + REST
+    (directory / JOB).write_text(job, encoding="utf-8")
+    _describe(directory, work, began, ended)
+    _arrays(directory, pieces, made)
+
+
+def _run(work: Work, made: Simulated) -> Iterator[Piece]:
+    """The sections of a job: those between two stonewalls at the same time."""
+    for group in _groups(work.sections):
+        start = made.now
+        loads = [Load.of(s.keys, made.blocks, made.shift, work.seed, DEFAULT_RUNTIME) for _, s in group]
+        jobs, whose = [], []
+        for (index, section), one in zip(group, loads, strict=True):
+            first = start + one.start
+            end = {"end": first + one.ramp + one.runtime} if one.runtime else {}
+            for number in range(one.jobs):
+                jobs.append(Job(one.commands(section.name, number), one.depth, first, interval=one.interval, **end))
+                whose.append((index, number, first + one.ramp))
+        for done, (index, number, counted) in zip(closed_loop(made.device, jobs), whose, strict=True):
+            made.now = max([made.now, *map(int, done.decisions["target"][-1024:])])
+            yield _piece(index, number, done.commands, done.decisions, counted, made.shift)
+
+
+def _groups(sections: Sequence[Section]) -> list[list[tuple[int, Section]]]:
+    groups: list[list[tuple[int, Section]]] = []
+    for index, section in enumerate(sections):
+        if not groups or section.stonewalled():
+            groups.append([])
+        groups[-1].append((index, section))
+    return groups
+
+
+def _replay(path: Path, made: Simulated) -> list[Piece]:
+    found, _ = read_recorded(path).commands(made.blocks, made.shift)
+    found["now"] += made.now
+    return [_piece(0, 0, found, made.device.submit(found), made.now, made.shift)]
+
+
+def _piece(
+    section: int, job: int, cmds: NDArray[np.void], decisions: NDArray[np.void], counted: int, shift: int
+) -> Piece:
+    """Reads and writes from ``counted`` ns on. Raises ValueError where the device refused one."""
+    kept = (cmds["now"] >= counted) & np.isin(cmds["opcode"], [Opcode.READ, Opcode.WRITE])
+    cmds, decisions = cmds[kept], decisions[kept]
+    if decisions["status"].any():
+        raise ValueError(f"the device refused {np.count_nonzero(decisions['status'])} commands: it is worn out, or a fault hit")
+    op = (cmds["opcode"] == Opcode.WRITE).astype(np.uint8)
+    size = cmds["nlb"].astype(np.uint32) << np.uint32(shift)
+    return Piece(section, job, decisions["target"], decisions["target"] - cmds["now"], op, size)
+
+
+# -- the record ------------------------------------------------------------------------------------------------
+
+
+def _describe(directory: Path, work: Work, began: int, ended: int) -> None:
+    sections = [{"name": s.name, "keys": dict(s.keys)} for s in work.sections] or [{"name": work.name, "keys": {}}]
+    facts = {
+        "name": work.name,
+        "load": work.load,
+        "variant": work.variant,
+        "baseline": work.baseline,
+        "round": work.round,
+        "target": {"kind": "simulated", "path": work.variant},
+        "seed": work.seed,
+        "engine": "nvlab.sim",
+        "trace": True,
+        "sections": sections,
+        "watches": [],
+        "traces": [],
+        "started": began,
+        "ended": ended,
+        "status": "ok",
+    }
+    (directory / WORKLOAD).write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
+    events = [{"t": began, "kind": "start"}, {"t": ended, "kind": "end"}]
+    (directory / EVENTS).write_text("".join(json.dumps(e) + "\n" for e in events), encoding="utf-8")
+    (directory / SAMPLES).write_text("", encoding="utf-8")
+
+
+def _arrays(directory: Path, pieces: Sequence[Piece], made: Simulated) -> None:
+    records = np.concatenate([np.empty(0, LATENCY_DTYPE), *map(_latencies, pieces)])
+    np.save(directory / LATENCY, records[np.argsort(records["t"], kind="stable")])
+    results, rows = [], []
+    for section, op in sorted({(int(s), int(o)) for s, o in np.unique(records[["section", "op"]]).tolist()}):
+        mine = records[(records["section"] == section) & (records["op"] == op)]
+        results.append({"section": section, "op": OPS[op], "errors": 0} | _summary(mine))
+        buckets, counts = np.unique(bucket_of(mine["latency"]), return_counts=True)
+        for kind in range(len(KINDS)):
+            rows += [(section, op, kind, int(b), int(n)) for b, n in zip(buckets, counts, strict=True)]
+    convert_samples(directory, [])
+    np.save(directory / HISTOGRAM, np.array(rows, HISTOGRAM_DTYPE))
+    accounts = made.device.stats() if made.device.config.kind is Kind.SSD else {}
+    described = {"fio": "", "results": results, "disk_util": [], "accounts": accounts, "counters": made.device.counters()}
+    (directory / RESULTS).write_text(json.dumps(described, indent=1) + "\n", encoding="utf-8")
+
+
+def _latencies(piece: Piece) -> NDArray[np.void]:
+    records = np.empty(len(piece.t), LATENCY_DTYPE)
+    records["section"], records["job"] = piece.section, piece.job
+    records["t"], records["latency"], records["op"], records["size"] = piece.t, piece.latency, piece.op, piece.size
+    return records
+
+
+def _summary(mine: NDArray[np.void]) -> dict[str, Any]:
+    latency = mine["latency"].astype(np.float64)
+    runtime = int(mine["t"].max()) - int((mine["t"] - mine["latency"].astype(np.int64)).min())
+    size = int(mine["size"].sum(dtype=np.int64))
+    said = {
+        "min": int(latency.min()),
+        "max": int(latency.max()),
+        "mean": float(latency.mean()),
+        "stddev": float(latency.std()),
+    }
+    return {
+        "ios": len(mine),
+        "bytes": size,
+        "runtime_ns": runtime,
+        "iops": len(mine) * 1e9 / runtime if runtime else 0.0,
+        "bytes_per_s": size * 1e9 / runtime if runtime else 0.0,
+        **dict.fromkeys(KINDS, said),
+    }

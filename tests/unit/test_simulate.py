@@ -1,0 +1,312 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""nvlab simulate: loads in virtual time, recorded I/O of others, and a run directory like any other."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from nvlab.analysis.report import write_report
+from nvlab.analysis.runs import load_run
+from nvlab.analysis.table import terminal_table
+from nvlab.errors import InvalidScenario, UsageError
+from nvlab.sim import COMMAND, Config, Device, Opcode, Timing, commands
+from nvlab.sim.closed import Job, closed_loop
+from nvlab.sim.inputs import FLUSH, READ, WRITE, read_recorded
+from nvlab.sim.load import PIECE, Load, not_simulated
+from nvlab.simulate import Options, simulate
+
+DEVICE = '[device.ssd]\nsize = "64M"\nblock_size = 4096\nprofile = "samsung-970-pro"\n'
+US = 1000
+
+
+def reads(n: int, pieces: int = 1) -> list[np.ndarray]:
+    return [commands(Opcode.READ, np.arange(n)) for _ in range(pieces)]
+
+
+def nvm(**timing: int) -> Device:
+    return Device(Config(100_000, block_shift=12, timing=Timing(unit_shift=12, **timing)))
+
+
+# -- the closed loop -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("depth", [1, 4, 16])
+def test_a_job_keeps_its_depth_in_flight(depth: int) -> None:
+    device = nvm(read_delay=100 * US, units=64)
+    (done,) = closed_loop(device, [Job(iter(reads(160)), depth)])
+    assert len(done.commands) == 160
+    assert int(done.decisions["target"].max()) == 160 // depth * 100 * US
+    starts, ends = done.commands["now"].astype(int), done.decisions["target"].astype(int)
+    in_flight = [int(((starts <= t) & (ends > t)).sum()) for t in starts]
+    assert max(in_flight) == depth and min(in_flight[depth:-depth]) == depth
+
+
+def test_what_is_submitted_is_in_the_order_of_time_over_all_jobs_and_pieces() -> None:
+    device = nvm(read_delay=30 * US, read_time=7 * US, units=4)
+    jobs = [Job(iter(reads(50, pieces=3)), 4), Job(iter(reads(7, pieces=20)), 3, start=100 * US, interval=20 * US)]
+    first, second = closed_loop(device, jobs)
+    assert (len(first.commands), len(second.commands)) == (150, 140)
+    order = np.concatenate([first.decisions["seq"], second.decisions["seq"]])
+    times = np.concatenate([first.commands["now"], second.commands["now"]])
+    assert sorted(order.tolist()) == list(range(1, 291))
+    assert (np.diff(times[np.argsort(order)].astype(np.int64)) >= 0).all()
+    assert int(second.commands["now"].min()) == 100 * US
+    assert (np.diff(np.sort(second.commands["now"]).astype(np.int64)) >= 20 * US).all()
+
+
+def test_nothing_is_submitted_from_the_end_on() -> None:
+    (done,) = closed_loop(nvm(read_delay=10 * US, units=1), [Job(iter(reads(1000)), 1, end=95 * US)])
+    assert done.commands["now"].tolist() == [n * 10 * US for n in range(10)]
+
+
+def test_a_loop_has_no_ranges() -> None:
+    with pytest.raises(ValueError, match="no commands with ranges"):
+        closed_loop(nvm(), [Job(iter([commands(Opcode.DSM)]), 1)])
+
+
+# -- loads in fio's words ------------------------------------------------------------------------------------------
+
+
+def load_of(keys: dict[str, str], blocks: int = 1000, shift: int = 12) -> Load:
+    return Load.of({"rw": "randread"} | keys, blocks, shift, seed=1, runtime="10s")
+
+
+def first_piece(keys: dict[str, str], job: int = 0, **options: int) -> np.ndarray:
+    return next(load_of(keys, **options).commands("one", job))
+
+
+@given(
+    st.sampled_from(["read", "write", "randread", "randwrite", "rw", "randrw"]),
+    st.integers(1, 16),
+    st.integers(0, 500),
+    st.integers(20, 2000),
+    st.booleans(),
+    st.integers(0, 5),
+)
+def test_all_io_is_inside_its_part_of_the_device(rw: str, kib: int, offset: int, size: int, repeats: bool, job: int) -> None:
+    keys = {"rw": rw, "bs": f"{4 * kib}k", "offset": f"{4 * offset}k", "size": f"{4 * size}k", "norandommap": str(int(repeats))}
+    found = next(load_of(keys | {"number_ios": "5000"}, blocks=1000).commands("x", job))
+    assert len(found) == 5000 and found.dtype == COMMAND
+    assert (found["slba"] >= offset).all()
+    assert (found["slba"] + found["nlb"] <= min(1000, offset + size)).all()
+    assert ((found["slba"] - offset) % kib == 0).all()
+
+
+def test_a_random_pass_touches_every_place_once_before_any_again() -> None:
+    slba = first_piece({})["slba"]
+    assert sorted(slba[:1000].tolist()) == list(range(1000))
+    assert sorted(slba[1000:2000].tolist()) == list(range(1000))
+    assert len(np.unique(first_piece({"norandommap": "1"})["slba"][:1000])) < 1000
+
+
+def test_in_order_goes_round() -> None:
+    slba = first_piece({"rw": "write", "bs": "8k"})["slba"]
+    assert slba[:501].tolist() == [*range(0, 1000, 2), 0]
+
+
+def test_a_mix_is_as_mixed_as_it_says_and_has_its_sizes() -> None:
+    found = first_piece({"rw": "randrw", "rwmixread": "70", "bs": "8k,4k"})
+    share = (found["opcode"] == Opcode.READ).mean()
+    assert share == pytest.approx(0.7, abs=0.01)
+    assert set(found["nlb"][found["opcode"] == Opcode.READ]) == {2}
+    assert set(found["nlb"][found["opcode"] == Opcode.WRITE]) == {1}
+
+
+def test_the_same_seed_section_and_job_make_the_same_load() -> None:
+    same, again, other = first_piece({}), first_piece({}), first_piece({}, job=1)
+    assert np.array_equal(same, again)
+    assert not np.array_equal(same, other)
+
+
+@pytest.mark.parametrize(
+    ("keys", "ios"),
+    [
+        ({"number_ios": "7"}, 7),
+        ({"io_size": "80k"}, 20),
+        ({"time_based": "0"}, 1000),
+        ({"time_based": "0", "loops": "3", "size": "40k"}, 30),
+        ({}, None),
+    ],
+)
+def test_how_much_is_done(keys: dict[str, str], ios: int | None) -> None:
+    assert load_of(keys).ios == ios
+    assert len(first_piece(keys)) == (PIECE if ios is None else ios)
+
+
+def test_keys_that_make_another_load_are_named() -> None:
+    assert not_simulated({"rw": "randread", "bssplit": "4k/50:8k/50", "fsync": "1", "ioengine": "libaio"}) == ["bssplit", "fsync"]
+    assert not_simulated({"rw": "randtrim"}) == ["rw"]
+
+
+# -- recorded I/O --------------------------------------------------------------------------------------------------
+
+FIO_3 = """fio version 3 iolog
+23 /dev/x add
+121 /dev/x open
+124 /dev/x read 0 4096
+20352 /dev/x write 45056 8192
+20400 /dev/x sync 0 0
+20500 /dev/x trim 0 4096
+"""
+FIO_2 = """fio version 2 iolog
+/dev/x add
+/dev/x read 0 4096
+/dev/x wait 500 0
+/dev/x write 45056 8192
+/dev/x wait 1000 0
+/dev/x datasync 0 0
+"""
+MSR = """128166372003061629,hm,0,Read,1024,4096,559
+128166372003061739,hm,0,Write,45056,8192,559
+"""
+BLKPARSE = """  8,0    3        1     0.000000000   697  G   N [fio]
+  8,0    3        2     0.000001000   697  Q   R 0 + 8 [fio]
+  8,0    3        3     0.000009000   697  D   R 0 + 8 [fio]
+  8,0    3        4     1.500000000   697  Q  WS 88 + 16 [fio]
+  8,0    3        5     1.600000000   697  Q FWS [fio]
+  8,0    3        6     1.700000000   697  Q   D 0 + 8 [fio]
+CPU3 (8,0):
+ Reads Queued:           1,        4KiB
+"""
+
+
+@pytest.mark.parametrize(
+    ("text", "rows", "skipped"),
+    [
+        (FIO_3, [(0, READ, 0, 4096), (20_228 * US, WRITE, 45056, 8192), (20_276 * US, FLUSH, 0, 0)], 3),
+        (FIO_2, [(0, READ, 0, 4096), (500 * US, WRITE, 45056, 8192), (1500 * US, FLUSH, 0, 0)], 1),
+        (MSR, [(0, READ, 1024, 4096), (11_000, WRITE, 45056, 8192)], 0),
+        (BLKPARSE, [(0, READ, 0, 4096), (1_499_999_000, WRITE, 45056, 8192), (1_599_999_000, FLUSH, 0, 0)], 1),
+    ],
+    ids=["fio 3", "fio 2", "MSR", "blkparse"],
+)
+def test_recorded_io_is_read(tmp_path: Path, text: str, rows: list[tuple[int, ...]], skipped: int) -> None:
+    path = tmp_path / "io"
+    path.write_text(text)
+    found = read_recorded(path)
+    assert list(zip(found.t.tolist(), found.op.tolist(), found.at.tolist(), found.size.tolist(), strict=True)) == rows
+    assert found.skipped == skipped
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("hello\n", "begins neither"),
+        ("", "begins neither"),
+        ("fio version 3 iolog\n1 /dev/x frobnicate 0 0\n", "line 2 of fio's iolog"),
+        (MSR + "x\n", "line 3 is not one"),
+        ("fio version 3 iolog\n1 /dev/x add\n", "no I/O"),
+    ],
+)
+def test_a_file_that_is_none_is_said_to_be_none(tmp_path: Path, text: str, said: str) -> None:
+    path = tmp_path / "io"
+    path.write_text(text)
+    with pytest.raises(ValueError, match=said):
+        read_recorded(path)
+
+
+def test_bytes_become_the_blocks_they_touch_and_what_is_beyond_the_end_is_folded_back(tmp_path: Path) -> None:
+    path = tmp_path / "io"
+    path.write_text(MSR)
+    found, folded = read_recorded(path).commands(blocks=10, block_shift=12)
+    assert found[["slba", "nlb"]].tolist() == [(0, 2), (11 % 9, 2)]
+    assert folded == 1
+    with pytest.raises(ValueError, match="longer than the device"):
+        read_recorded(path).commands(blocks=1, block_shift=12)
+
+
+# -- the verb ------------------------------------------------------------------------------------------------------
+
+
+def simulated(tmp_path: Path, body: str, **options: object) -> Path:
+    path = tmp_path / "lab.toml"
+    path.write_text("schema = 1\n" + body)
+    return simulate(path, tmp_path / "runs", Options(**options), [], lambda _: None)  # type: ignore[arg-type]
+
+
+LOADS = (
+    DEVICE
+    + """
+[workload.mix]
+on = "ssd"
+rounds = 2
+fio = { rw = "randrw", iodepth = 4, runtime = "50ms", ramp_time = "10ms" }
+[workload.two]
+on = "ssd"
+[workload.two.fio]
+runtime = "20ms"
+a = { rw = "read", bs = "64k" }
+b = { rw = "randwrite", numjobs = 2 }
+c = { rw = "randread", stonewall = true }
+"""
+)
+FIO_ON = '[workload.w]\non = "{on}"\nfio = {fio}\n'
+
+
+def test_a_run_is_like_any_other(tmp_path: Path) -> None:
+    run = load_run(simulated(tmp_path, LOADS, precondition=1.0))
+    assert [w.facts["name"] for w in run.workloads] == ["mix-1", "mix-2", "two"]
+    mix, _, two = run.workloads
+    assert {result["op"] for result in mix.results} == {"read", "write"}
+    assert mix.results[0]["ios"] == len(mix.latency[mix.latency["op"] == 0])
+    assert mix.results[0]["runtime_ns"] < 60_000_000
+    assert two.sections == ["a", "b", "c"]
+    assert set(two.latency["job"][two.latency["section"] == 1]) == {0, 1}
+    a, c = (two.latency["t"][two.latency["section"] == number] for number in (0, 2))
+    assert a.max() < c.min(), "what comes after a stonewall begins when all before it have ended"
+    page = write_report(run, tmp_path)
+    assert "simulated in virtual time" in page.read_text()
+    assert "mix, read" in terminal_table(run)
+
+
+def test_the_same_scenario_gives_the_same_run(tmp_path: Path) -> None:
+    one, two = (load_run(simulated(tmp_path, LOADS)) for _ in range(2))
+    for a, b in zip(one.workloads, two.workloads, strict=True):
+        assert np.array_equal(a.latency, b.latency)
+
+
+def test_an_aged_drive_writes_slower_and_says_how_much_more_it_wrote(tmp_path: Path) -> None:
+    load = '[workload.w]\non = "ssd"\nfio = { rw = "randwrite", iodepth = 32, runtime = "500ms" }\n'
+    fresh, aged = (load_run(simulated(tmp_path, DEVICE + load, precondition=times)).workloads[0] for times in (0.0, 3.0))
+    assert aged.results[0]["iops"] < fresh.results[0]["iops"] * 0.8
+    assert aged._json("results.json")["accounts"]["gc_units"] > 0
+
+
+def test_recorded_io_is_replayed_at_its_times(tmp_path: Path) -> None:
+    path = tmp_path / "io"
+    path.write_text(BLKPARSE)
+    (work,) = load_run(simulated(tmp_path, DEVICE, recorded=path)).workloads
+    assert work.latency["op"].tolist() == [0, 1]
+    began = work.latency["t"] - work.latency["latency"].astype(np.int64)
+    assert int(began[1] - began[0]) == 1_499_999_000
+
+
+@pytest.mark.parametrize(
+    ("body", "where", "what"),
+    [
+        (FIO_ON.format(on="d", fio='{ rw = "read" }') + '[disk.d]\nsize = "64M"\n', "workload.w.on", "no virtual device"),
+        (FIO_ON.format(on="ssd", fio='{ rw = "read", fsync = 1 }'), "workload.w.fio.fsync", "has not got this"),
+    ],
+)
+def test_what_cannot_be_simulated_is_said_before_anything_is_written(tmp_path: Path, body: str, where: str, what: str) -> None:
+    with pytest.raises(InvalidScenario) as refused:
+        simulated(tmp_path, DEVICE + body)
+    (problem,) = refused.value.problems
+    assert problem.where == where and what in problem.what
+    assert not (tmp_path / "runs").exists()
+
+
+def test_without_a_load_or_a_device_it_says_what_to_do(tmp_path: Path) -> None:
+    with pytest.raises(UsageError) as refused:
+        simulated(tmp_path, DEVICE)
+    assert "--io" in refused.value.hint
+    path = tmp_path / "io"
+    path.write_text(MSR)
+    with pytest.raises(UsageError) as refused:
+        simulated(tmp_path, DEVICE + DEVICE.replace("ssd", "other", 1), recorded=path)
+    assert "ssd, other" in refused.value.hint
