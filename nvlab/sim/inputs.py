@@ -25,8 +25,8 @@ _MSR = re.compile(r"(?P<t>\d+),[^,]*,\d+,(?P<op>Read|Write),(?P<at>\d+),(?P<byte
 
 @dataclass(frozen=True)
 class Recorded:
-    """I/O in the order it was submitted. ``t`` is in ns from the first, ``op`` is read, write or flush, ``at`` and ``size`` are in
-    bytes, all of shape (n,); ``skipped`` counts what was none of them, such as discards."""
+    """I/O in the order it was submitted, all of shape (n,): ``t`` in ns from the first, ``op`` (read, write, flush), ``at`` and
+    ``size`` in bytes. ``skipped`` counts what was none of them, such as discards."""
 
     t: NDArray[np.int64]
     op: NDArray[np.int64]
