@@ -3,7 +3,7 @@
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
 
 #include <linux/ktime.h>
-#include <linux/mm.h>
+#include <linux/vmalloc.h>
 
 #include "nvlab.h"
 #include "trace.h"
@@ -50,7 +50,7 @@ int nvl_core_init(struct nvl_ctrl *ctrl, const struct nvc_config *config)
 	};
 	int err;
 
-	ctrl->core = kvzalloc(nvc_size(config), GFP_KERNEL);
+	ctrl->core = vzalloc(nvc_size(config));
 	if (!ctrl->core)
 		return -ENOMEM;
 	err = nvc_init(ctrl->core, config);
