@@ -76,7 +76,8 @@ def _status(args: argparse.Namespace) -> int:
     labs = controller.status()
     lines = []
     for lab in labs:
-        lines.append(f"{lab['lab']}: {lab['state']}, in guest {lab['guest']}")
+        then = f"nvlab run {lab['lab']} · " * (lab["state"] == "up") + f"nvlab down {lab['lab']}"
+        lines.append(f"{lab['lab']}: {lab['state']}, in guest {lab['guest']}. Next: {then}")
         lines += [f"  {layer['owner']:<22}{layer['summary']}" for layer in lab["layers"]]
     _result(args, labs, "\n".join(lines) or "no lab is up")
     return 0
