@@ -86,10 +86,12 @@ class Create(Verb):
         ops: list[Op] = [Write(args["discard_limit"], "0")] if mute else []
         ops.append(Run(_create_argv(args), deadline=120.0))
         if not args.get("assume_clean") and int(args["level"]) != 0:
+            # a resync may begin a while after the array does; recovery onto the last disk shows as degraded
+            synced = {f"{md}/resync_start": "none", f"{md}/sync_action": "idle", f"{md}/degraded": "0"}
             ops += [
                 Await(
                     f"the first resync of md{args['number']}",
-                    equals={f"{md}/sync_action": "idle", f"{md}/degraded": "0"},
+                    equals=synced,
                     progress=f"{md}/sync_completed",
                     deadline=float(args.get("resync_deadline", 600)),
                 )

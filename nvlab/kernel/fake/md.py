@@ -131,6 +131,7 @@ class Arrays:
             "level": lambda: f"raid{array.level}",
             "degraded": lambda: str(int(array.syncing)),
             "sync_action": lambda: "recover" if array.syncing else "idle",
+            "resync_start": lambda: "0" if array.syncing else "none",
             "sync_completed": lambda: "512 / 1024" if array.syncing else "none",
             "uuid": lambda: array.uuid if array.running else "",
         }

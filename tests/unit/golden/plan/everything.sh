@@ -193,7 +193,7 @@ mkdir -p /etc/mdadm/mdadm.conf.d
 # raid.mirror
 MIRROR_NUMBER=$(free_number md)
 mdadm --create "/dev/md$MIRROR_NUMBER" --run --metadata=1.2 --homehost=nvlab --name=nvlab-everything-mirror --uuid=0b967524:8dca503f:82a11b2a:9f23fa5c --level=1 --raid-devices=2 --bitmap=none "$SSD_DEV" "$FILE_DEV"
-SECONDS=0; until [ "$(cat "/sys/block/md$MIRROR_NUMBER/md/sync_action")" = idle ] && [ "$(cat "/sys/block/md$MIRROR_NUMBER/md/degraded")" = 0 ]; do sleep 0.1; ((SECONDS < 600)); done
+SECONDS=0; until [ "$(cat "/sys/block/md$MIRROR_NUMBER/md/resync_start")" = none ] && [ "$(cat "/sys/block/md$MIRROR_NUMBER/md/sync_action")" = idle ] && [ "$(cat "/sys/block/md$MIRROR_NUMBER/md/degraded")" = 0 ]; do sleep 0.1; ((SECONDS < 600)); done
 MIRROR_DEV="/dev/md$MIRROR_NUMBER"
 
 # cache.ram/volume

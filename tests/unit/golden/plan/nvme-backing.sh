@@ -139,7 +139,7 @@ mkdir -p /etc/mdadm/mdadm.conf.d
 # raid.md
 MD_NUMBER=$(free_number md)
 mdadm --create "/dev/md$MD_NUMBER" --run --metadata=1.2 --homehost=nvlab --name=nvlab-nvme-backing-md --uuid=e5b77add:1f17543a:99e6251d:9b6659a6 --level=5 --raid-devices=4 --bitmap=none --chunk=64 "$SSD_1_DEV" "$SSD_2_DEV" "$SSD_3_DEV" "$SSD_4_DEV"
-SECONDS=0; until [ "$(cat "/sys/block/md$MD_NUMBER/md/sync_action")" = idle ] && [ "$(cat "/sys/block/md$MD_NUMBER/md/degraded")" = 0 ]; do sleep 0.1; ((SECONDS < 600)); done
+SECONDS=0; until [ "$(cat "/sys/block/md$MD_NUMBER/md/resync_start")" = none ] && [ "$(cat "/sys/block/md$MD_NUMBER/md/sync_action")" = idle ] && [ "$(cat "/sys/block/md$MD_NUMBER/md/degraded")" = 0 ]; do sleep 0.1; ((SECONDS < 600)); done
 MD_DEV="/dev/md$MD_NUMBER"
 
 # export.drive/host-1
