@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import shutil
-import signal
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -18,9 +17,6 @@ from nvlab.record.rundir import RunDir
 from nvlab.record.samplers import Watch
 from nvlab.workload.fio import Target
 
-# whoever started the tests in the background may have had these ignored, and what tests start would inherit that
-signal.signal(signal.SIGINT, signal.default_int_handler)
-signal.signal(signal.SIGHUP, signal.SIG_DFL)
 settings.register_profile("busy machine", deadline=None)  # guests run beside the tests
 settings.load_profile("busy machine")
 
