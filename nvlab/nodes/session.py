@@ -144,7 +144,9 @@ class Session:
         while True:
             try:
                 message = self._receive(name, deadline)
-            except KeyboardInterrupt:
+                if "event" in message:
+                    on_event(message["event"])
+            except KeyboardInterrupt:  # who sees a line come and presses Ctrl-C may meet us still at it
                 interrupts += 1
                 self.interrupt(interrupts)
                 if interrupts > 1:
@@ -152,13 +154,11 @@ class Session:
                 if interrupts > 2:
                     raise Interrupted("interrupted; the node was left at work") from None
                 continue
-            if "event" in message:
-                on_event(message["event"])
-            elif "result" in message:
+            if "result" in message:
                 return message["result"]
-            elif "error" in message:
+            if "error" in message:
                 raise unpack_error(message["error"])
-            elif "died" in message:
+            if "died" in message:
                 raise _died(name, message["died"])
 
     def _receive(self, name: str, deadline: float | None) -> Message:

@@ -222,6 +222,25 @@ def test_ctrl_c_asks_to_undo_and_a_second_one_to_leave():
     assert levels == [1, 2]
 
 
+def test_ctrl_c_while_an_event_is_shown_asks_to_undo_as_well():
+    levels = []
+
+    def up(args, emit, stop):
+        emit({"kind": "layer"})
+        while stop.requested < 1:
+            time.sleep(0.01)
+        levels.append(stop.requested)
+        stop.check()
+
+    def show(event):
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(60)  # the signal ends it
+
+    with Node({"up": up}) as session, pytest.raises(Interrupted):
+        session.call("up", on_event=show, deadline=60)
+    assert levels == [1]
+
+
 def test_a_stop_wakes_who_polls_for_it():
     import select
 
