@@ -10,11 +10,6 @@
 
 #include "nvlab.h"
 
-static struct nvl_device *to_nvl_device(struct config_item *item)
-{
-	return container_of(to_config_group(item), struct nvl_device, group);
-}
-
 /* Everything but timing and power: only while the power is off. */
 static int nvl_store(struct config_item *item, const char *text,
 		     int (*set)(struct nvl_settings *set, const char *text))

@@ -7,11 +7,6 @@
 
 #include "nvlab.h"
 
-static struct nvl_device *to_nvl_device(struct config_item *item)
-{
-	return container_of(to_config_group(item), struct nvl_device, group);
-}
-
 static void nvl_device_release(struct config_item *item)
 {
 	nvl_device_free(to_nvl_device(item));

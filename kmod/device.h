@@ -110,6 +110,17 @@ struct nvl_device {
 	struct nvl_ctrl *ctrl;
 };
 
+/**
+ * to_nvl_device() - the device of a directory
+ * @item: the directory
+ *
+ * Return: the device.
+ */
+static inline struct nvl_device *to_nvl_device(struct config_item *item)
+{
+	return container_of(to_config_group(item), struct nvl_device, group);
+}
+
 /* settings.c */
 int nvl_settings_init(struct nvl_settings *set, const char *name);
 void nvl_settings_free(struct nvl_settings *set);

@@ -6,16 +6,6 @@
  */
 #include "internal.h"
 
-/* splitmix64 */
-static u64 next_random(u64 *state)
-{
-	u64 x = *state += 0x9e3779b97f4a7c15ULL;
-
-	x = (x ^ x >> 30) * 0xbf58476d1ce4e5b9ULL;
-	x = (x ^ x >> 27) * 0x94d049bb133111ebULL;
-	return x ^ x >> 31;
-}
-
 int nvc_check_rule(const struct nvc_rule *r)
 {
 	if (!r->fault || r->fault > NVC_UNPLUG || r->fault & (r->fault - 1))
@@ -49,8 +39,8 @@ int nvc_rules_set(struct nvc *c, u32 slot, const struct nvc_rule *rule)
 	memset(s, 0, sizeof(*s));
 	s->rule = *rule;
 	/* devices of neighbouring seeds have nothing in common either */
-	s->random = next_random(&seed) + slot;
-	s->random = next_random(&s->random);
+	s->random = nvc_next_random(&seed) + slot;
+	s->random = nvc_next_random(&s->random);
 	c->rules.set |= 1U << slot;
 	return 0;
 }
@@ -107,7 +97,7 @@ static bool hits(struct nvc_slot *s, const struct nvc_cmd *cmd, const struct nvc
 		return false;
 	if (nvc_mod(++s->seen, r->every))
 		return false;
-	if (r->chance < NVC_MILLION && nvc_mod(next_random(&s->random), NVC_MILLION) >= r->chance)
+	if (r->chance < NVC_MILLION && nvc_mod(nvc_next_random(&s->random), NVC_MILLION) >= r->chance)
 		return false;
 	s->hits++;
 	return true;
@@ -129,7 +119,7 @@ static void apply_one(struct nvc *c, struct nvc_slot *s, const struct nvc_cmd *c
 	else if (r->fault == NVC_DELAY)
 		decision->target += r->delay;
 	else if (r->fault == NVC_CORRUPT)
-		decision->corrupt = nvc_mod(next_random(&s->random),
+		decision->corrupt = nvc_mod(nvc_next_random(&s->random),
 					    cmd->nlb << nvc_ns_of(c, cmd)->block_shift);
 	else if (r->fault == NVC_READ_ONLY)
 		s->read_only = cmd->nsid;

@@ -36,6 +36,16 @@ void nvc_map_clear(struct nvc_map *w, struct nvc_extent at);
 u64 nvc_map_run(const struct nvc_map *w, struct nvc_extent at, bool *value);
 int nvc_map_all_far(const struct nvc_map *w, struct nvc_extent at);
 
+/* splitmix64 */
+static inline u64 nvc_next_random(u64 *state)
+{
+	u64 x = *state += 0x9e3779b97f4a7c15ULL;
+
+	x = (x ^ x >> 30) * 0xbf58476d1ce4e5b9ULL;
+	x = (x ^ x >> 27) * 0x94d049bb133111ebULL;
+	return x ^ x >> 31;
+}
+
 /* Bits of a word of a map, and sectors that one bit of @used stands for. */
 #define NVC_WORD_BITS 64
 #define NVC_CHUNK_BITS 4096

@@ -4,14 +4,10 @@
 
 #define MILLION 1000000
 
-/* splitmix64; the upper half, scaled */
+/* Of the upper half, which is scaled. */
 u32 nvc_random(struct ssd *s, u32 below)
 {
-	u64 z = s->random += 0x9e3779b97f4a7c15ULL;
-
-	z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9ULL;
-	z = (z ^ z >> 27) * 0x94d049bb133111ebULL;
-	return ((z ^ z >> 31) >> 32) * below >> 32;
+	return (nvc_next_random(&s->random) >> 32) * below >> 32;
 }
 
 static void close_line(struct nvc *c, struct ssd_stream *stream)
