@@ -8,44 +8,18 @@
  * usage: fuzz SEED ROUNDS
  */
 #include <errno.h>
-#include <stdio.h>
-#include <stdlib.h>
 
-#include "nvc.h"
+#include "fuzz.h"
 
 #define MAX_DEVICE_BLOCKS 20000
 #define COMMANDS 400
 
-#define CHECK(cond) \
-	do { \
-		if (!(cond)) { \
-			fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #cond); \
-			exit(1); \
-		} \
-	} while (0)
-
-static u64 seed;
 static struct nvc_config config;
 static u8 content[MAX_DEVICE_BLOCKS];
 static u8 bad[MAX_DEVICE_BLOCKS];
 static struct nvc_range ranges[NVC_MAX_RANGES];
 static u64 clock_ns;
 static u64 work_ns; /* more than all commands so far can have cost */
-
-/* splitmix64 */
-static u64 any(void)
-{
-	u64 z = seed += 0x9e3779b97f4a7c15ULL;
-
-	z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9ULL;
-	z = (z ^ z >> 27) * 0x94d049bb133111ebULL;
-	return z ^ z >> 31;
-}
-
-static u64 below(u64 n)
-{
-	return any() % n;
-}
 
 static u64 random_lba(void)
 {
@@ -429,8 +403,10 @@ int main(int argc, char **argv)
 
 	CHECK(argc == 3);
 	seed = strtoull(argv[1], NULL, 0);
-	for (rounds = strtoull(argv[2], NULL, 0); rounds; rounds--)
+	for (rounds = strtoull(argv[2], NULL, 0); rounds; rounds--) {
+		round_seed = seed;
 		one_device();
+	}
 	puts("ok");
 	return 0;
 }

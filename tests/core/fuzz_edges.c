@@ -5,40 +5,12 @@
  *
  * usage: fuzz_edges SEED ROUNDS
  */
-#include <stdio.h>
-#include <stdlib.h>
-
 #include "batch.h"
+#include "fuzz.h"
 
 #define MAX_SIZE (16 << 20)
 #define COMMANDS 40
 #define MAX_LOST 20000
-
-#define CHECK(cond) \
-	do { \
-		if (!(cond)) { \
-			fprintf(stderr, "%s:%d: seed %llu: %s\n", __FILE__, __LINE__, \
-				round_seed, #cond); \
-			exit(1); \
-		} \
-	} while (0)
-
-static u64 seed, round_seed;
-
-/* splitmix64 */
-static u64 any(void)
-{
-	u64 z = seed += 0x9e3779b97f4a7c15ULL;
-
-	z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9ULL;
-	z = (z ^ z >> 27) * 0x94d049bb133111ebULL;
-	return z ^ z >> 31;
-}
-
-static u64 below(u64 n)
-{
-	return any() % n;
-}
 
 /* A value within the limits of a parameter, or just beyond, or of no kind at all. */
 static u32 edge(const struct nvc_param *p)

@@ -10,10 +10,8 @@
  *
  * usage: fuzz_ssd SEED ROUNDS
  */
-#include <stdio.h>
-#include <stdlib.h>
-
 #include "batch.h"
+#include "fuzz.h"
 
 #define MAX_BLOCKS 6000
 #define MAX_UNDO 3000
@@ -21,15 +19,6 @@
 #define HISTORY 24
 #define MAX_TIMES 16
 #define BLOCKS_OF_UNIT 8
-
-#define CHECK(cond) \
-	do { \
-		if (!(cond)) { \
-			fprintf(stderr, "%s:%d: seed %llu: %s\n", __FILE__, __LINE__, \
-				round_seed, #cond); \
-			exit(1); \
-		} \
-	} while (0)
 
 /* What a block was told: by which command, and when that is sure to be kept. */
 struct word {
@@ -53,7 +42,6 @@ struct content {
 	u64 saves;
 };
 
-static u64 seed, round_seed;
 static struct nvc_config config;
 static struct nvc_range ranges[NVC_MAX_RANGES];
 static struct word history[MAX_BLOCKS][HISTORY];
@@ -62,21 +50,6 @@ static struct content content, after_cut;
 static struct nvc_cmd commands[COMMANDS + 1];
 static u64 clock_ns;
 static u64 times[MAX_TIMES];
-
-/* splitmix64 */
-static u64 any(void)
-{
-	u64 z = seed += 0x9e3779b97f4a7c15ULL;
-
-	z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9ULL;
-	z = (z ^ z >> 27) * 0x94d049bb133111ebULL;
-	return z ^ z >> 31;
-}
-
-static u64 below(u64 n)
-{
-	return any() % n;
-}
 
 static u32 unit_blocks(void)
 {
