@@ -17,9 +17,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nvlab.errors import InvalidScenario, Problem, UsageError
-from nvlab.layers.base import Object, provided
+from nvlab.layers.base import Facts, Lab, Object, provided
 from nvlab.layers.device import Device as DeviceSpec
 from nvlab.layers.device import profile_of
+from nvlab.layers.workload import runs
 from nvlab.record import EVENTS, JOB, SAMPLES, WORKLOAD
 from nvlab.record.buckets import bucket_of
 from nvlab.record.format import HISTOGRAM, HISTOGRAM_DTYPE, KINDS, LATENCY, LATENCY_DTYPE, OPS, RESULTS
@@ -51,7 +52,6 @@ class Options:
 class Simulated:
     """A device with its clock: ns, nothing is under way."""
 
-    spec: DeviceSpec
     device: Device
     now: int = 0
 
@@ -127,7 +127,7 @@ def _workloads(scenario: Scenario) -> Iterator[Work]:
     for obj in scenario.of("workload"):
         sections = job_sections(obj.spec.fio, obj.name)
         problems += _not_possible(obj, sections, devices)
-        works += _works(obj, sections, devices) if not problems else []
+        works += _works(obj, sections, devices, scenario) if not problems else []
     if problems:
         raise InvalidScenario(f"{scenario.source}, simulated", problems)
     if not works:
@@ -149,14 +149,13 @@ def _not_possible(obj: Object, sections: Sequence[Section], devices: Mapping[str
             yield Problem(f"{obj.path}.fio.{key}", "the simulator has not got this; leave it out, or nvlab run the lab")
 
 
-def _works(obj: Object, sections: tuple[Section, ...], devices: Mapping[str, DeviceSpec]) -> Iterator[Work]:
-    spec = obj.spec
-    for turn in range(spec.rounds):
-        for ref in spec.on:
-            suffix = f"-{ref}" if len(spec.on) > 1 else ""
-            name = f"{obj.name}{suffix}" + (f"-{turn + 1}" if spec.rounds > 1 else "")
-            baseline = len(spec.on) > 1 and ref == (spec.baseline or spec.on[-1])
-            yield Work(name, obj.name, ref, baseline, turn, spec.seed + turn, devices[ref], sections)
+def _works(
+    obj: Object, sections: tuple[Section, ...], devices: Mapping[str, DeviceSpec], scenario: Scenario
+) -> Iterator[Work]:
+    """The runs that a lab would have."""
+    for run in runs(obj, Lab(scenario.name, scenario.objects, Facts())):
+        which = {key: run[key] for key in ("name", "load", "variant", "baseline", "round", "seed")}
+        yield Work(**which, spec=devices[run["variant"]], sections=sections)
 
 
 def _recorded(scenario: Scenario, options: Options) -> Iterator[Work]:
@@ -175,7 +174,7 @@ def _recorded(scenario: Scenario, options: Options) -> Iterator[Work]:
 def _prepared(spec: DeviceSpec, precondition: float) -> Simulated:
     """A device that was filled once in order, then written at random so many times over: what a drive in use is like."""
     shift = spec.block_size.bit_length() - 1
-    made = Simulated(spec, Device(Config.of(profile_of(spec), spec.size, seed=spec.seed, block_shift=shift)))
+    made = Simulated(Device(Config.of(profile_of(spec), spec.size, seed=spec.seed, block_shift=shift)))
     step = min(256, made.blocks)
     _write(made, np.arange(made.blocks // step).astype(np.uint64) * np.uint64(step), step)
     if made.blocks % step:

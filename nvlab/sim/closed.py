@@ -48,6 +48,11 @@ def closed_loop(device: Device, jobs: Sequence[Job]) -> list[Done]:
     return [each.done() for each in running]
 
 
+def _pointer(ctype: str, array: NDArray[Any]) -> Any:
+    """For the core to write through, as long as somebody keeps the array."""
+    return ffi.from_buffer(ctype, array, require_writable=True)
+
+
 class _Running:
     """A job in the loop: keeps what the core writes to alive."""
 
@@ -55,8 +60,7 @@ class _Running:
         self._job, self._native = job, native
         self._free = np.full(job.depth, job.start, np.uint64)
         self._pieces: list[Done] = []
-        self._buffers: tuple[Any, ...] = ()
-        native.free = self._buffer("u64[]", self._free)
+        native.free = _pointer("u64[]", self._free)
         native.depth, native.interval, native.due, native.end = job.depth, job.interval, job.start, job.end
 
     def refill(self) -> None:
@@ -68,14 +72,9 @@ class _Running:
         if np.isin(piece["opcode"], [Opcode.DSM, Opcode.COPY]).any():
             raise ValueError("a closed loop has no commands with ranges")
         self._pieces.append(Done(piece, np.zeros(len(piece), DECISION)))
-        self._native.cmds = self._buffer("struct nvc_cmd[]", piece)
-        self._native.decisions = self._buffer("struct nvc_decision[]", self._pieces[-1].decisions)
+        self._native.cmds = _pointer("struct nvc_cmd[]", piece)
+        self._native.decisions = _pointer("struct nvc_decision[]", self._pieces[-1].decisions)
         self._native.n, self._native.next = len(piece), 0
-
-    def _buffer(self, ctype: str, array: NDArray[Any]) -> Any:
-        buffer = ffi.from_buffer(ctype, array, require_writable=True)
-        self._buffers = (*self._buffers, buffer)
-        return buffer
 
     def done(self) -> Done:
         """All pieces, the last as far as it came."""
