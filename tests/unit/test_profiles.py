@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from nvlab.sim import PARAMETERS, Config, Device, Flag, Opcode, commands, load_profile, model, profiles
-from nvlab.sim._core import ffi
+from nvlab.sim._core import ffi, lib
 
 GIB = 1 << 30
 PROFILES = profiles()
@@ -20,6 +20,15 @@ def test_the_table_has_every_field_of_the_c_structure_and_sane_limits() -> None:
     for row in PARAMETERS.values():
         assert row.low <= row.initial <= row.high, row.name
         assert row.what and not row.what.endswith("."), row.name
+
+
+def test_python_reads_the_table_as_the_core_does() -> None:
+    rows = [lib.nvc_param(index) for index in range(len(PARAMETERS))]
+    assert lib.nvc_param(len(PARAMETERS)) == ffi.NULL
+    for row, native in zip(PARAMETERS.values(), rows, strict=True):
+        text = tuple(ffi.string(field).decode() for field in (native.name, native.unit, native.what))
+        assert (row.name, row.unit, row.what) == text
+        assert (row.low, row.high, row.initial, row.live) == (native.low, native.high, native.initial, bool(native.live))
 
 
 def test_the_package_has_the_drives_that_people_compare_with() -> None:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -22,6 +23,7 @@ from nvlab.nodes.qemu import GuestSpec
 from nvlab.nodes.vm import Guest, ensure
 from nvlab.units import GIB, MIB
 
+PROGRAMS = Path(__file__).parent / "guest"
 KERNELS = ("6.1", "6.12")
 SPLAT = re.compile(
     r"BUG:|WARNING:|Oops|general protection fault|INFO: task .* blocked|INFO: rcu.*stall|soft lockup|refcount_t:"
@@ -77,6 +79,14 @@ class TestGuest:
     def sh(self, script: str, timeout: float = 60, check: bool = True) -> str:
         """The output of a shell script."""
         return self.run("bash", "-euc", script, timeout=timeout, check=check).stdout
+
+    def passes(self, program: str, *args: object, timeout: float = 300) -> None:
+        """Run one of the programs of guest/; every line it prints is a check."""
+        done = self.run("python3", "-B", PROGRAMS / program, *args, timeout=timeout, check=False)
+        lines = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
+        failed = [line for line in lines if not line.get("ok")]
+        assert lines and not failed, "\n".join(map(str, failed)) + done.stderr
+        assert done.returncode == 0, done.stdout + done.stderr
 
     def begin(self) -> None:
         """Mark the kernel log: what comes now belongs to a new test."""

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -13,8 +12,7 @@ import pytest
 from nvlab.host import kmod
 from nvlab.nodes import kernels
 
-GUEST = Path(__file__).parent / "guest"
-ROOT = GUEST.parents[2]
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
@@ -22,53 +20,44 @@ def module(kernel, tmp_path_factory) -> Path:
     return kmod.ensure(ROOT / "kmod", kernels.find(kernel).release, tmp_path_factory.getbasetemp() / "kmod")
 
 
-def passes(guest, program: str, *args: object, timeout: float = 300) -> None:
-    """Run one program; every line it prints is a check."""
-    done = guest.run("python3", "-B", GUEST / program, *args, timeout=timeout, check=False)
-    lines = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
-    failed = [line for line in lines if not line.get("ok")]
-    assert lines and not failed, "\n".join(map(str, failed)) + done.stderr
-    assert done.returncode == 0, done.stdout + done.stderr
-
-
 def test_the_stock_driver_binds_and_keeps_its_data(guest, module):
-    passes(guest, "kmod_basic.py", module)
+    guest.passes("kmod_basic.py", module)
 
 
 def test_every_command_answers_as_the_standard_says(guest, module):
-    passes(guest, "kmod_admin.py", module)
+    guest.passes("kmod_admin.py", module)
 
 
 def test_data_commands_counters_and_coalescing(guest, module):
-    passes(guest, "kmod_commands.py", module)
+    guest.passes("kmod_commands.py", module)
 
 
 def test_namespaces_the_pool_and_24_devices(guest, module):
-    passes(guest, "kmod_ns.py", module)
+    guest.passes("kmod_ns.py", module)
 
 
 def test_rings_and_registers_from_user_space(guest, module):
-    passes(guest, "kmod_rings.py", module)
+    guest.passes("kmod_rings.py", module)
 
 
 def test_the_trace_tells_everything(guest, module):
-    passes(guest, "kmod_trace.py", module, "--python", sys.executable)
+    guest.passes("kmod_trace.py", module, "--python", sys.executable)
 
 
 def test_an_ssd_and_a_disk_that_their_twin_agrees_with(guest, module):
-    passes(guest, "kmod_ssd.py", module, "--python", sys.executable, timeout=900)
+    guest.passes("kmod_ssd.py", module, "--python", sys.executable, timeout=900)
 
 
 def test_faults_by_rule(guest, module):
-    passes(guest, "kmod_faults.py", module)
+    guest.passes("kmod_faults.py", module)
 
 
 def test_bad_parameters_are_refused_each_in_its_own_way(guest, module):
-    passes(guest, "kmod_params.py", module)
+    guest.passes("kmod_params.py", module)
 
 
 def test_loading_and_unloading_leaves_nothing(guest, module, kernel):
-    passes(guest, "kmod_cycles.py", module, 100 if kernel == "6.1" else 20, timeout=600)
+    guest.passes("kmod_cycles.py", module, 100 if kernel == "6.1" else 20, timeout=600)
 
 
 class TestWithInterruptRemapping:
@@ -82,4 +71,4 @@ class TestWithInterruptRemapping:
         assert "Enabled IRQ remapping" in guest.run("dmesg").stdout
 
     def test_the_stock_driver_binds_and_keeps_its_data(self, guest, module):
-        passes(guest, "kmod_basic.py", module)
+        guest.passes("kmod_basic.py", module)

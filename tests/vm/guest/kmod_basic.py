@@ -24,6 +24,7 @@ from kmod_common import (
     load,
     load_first,
     main,
+    make,
     parser,
     pci,
     read,
@@ -200,15 +201,6 @@ def unloads_mounted(args: argparse.Namespace) -> None:
     done = run("umount", str(MOUNT))
     check("umount of a pulled drive", done.returncode == 0, err=done.stderr)
     equal("the node is gone", node.exists(), False)
-
-
-def make(name: str, **attributes: object) -> Path:
-    """A device through configfs, its power off."""
-    path = CONFIGFS / name
-    path.mkdir()
-    for key, value in attributes.items():
-        equal(f"{name}: {key}", write(path / key, value), 0)
-    return path
 
 
 def configures(args: argparse.Namespace) -> None:

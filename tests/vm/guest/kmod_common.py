@@ -157,6 +157,35 @@ def write(path: Path, text: object) -> int:
     return 0
 
 
+def errno_of(act: Callable[[], object]) -> int:
+    """The errno of a call, 0 if it was not refused."""
+    try:
+        act()
+    except OSError as err:
+        return err.errno or -1
+    return 0
+
+
+def make(name: str, **attributes: object) -> Path:
+    """A device through configfs, its power off."""
+    path = CONFIGFS / name
+    path.mkdir()
+    for key, value in attributes.items():
+        equal(f"{name}: {key}", write(path / key, value), 0)
+    return path
+
+
+@contextlib.contextmanager
+def powered(name: str, **attributes: object) -> Iterator[Path]:
+    """A device through configfs, its power on; it goes afterwards."""
+    path = make(name, **attributes)
+    equal(f"{name}: power", write(path / "power", 1), 0)
+    try:
+        yield path
+    finally:
+        path.rmdir()
+
+
 def stats(device: Path = FIRST) -> dict[str, int]:
     """The counters of a device."""
     return {k: int(v) for k, v in (line.split() for line in (device / "stats").read_text().splitlines())}

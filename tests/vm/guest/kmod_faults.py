@@ -10,7 +10,7 @@ import os
 import re
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -20,6 +20,7 @@ from kmod_common import (
     controller,
     disk,
     equal,
+    errno_of,
     fio,
     load,
     main,
@@ -59,19 +60,11 @@ def hits(path: Path) -> int:
     return int(read(path / "hits"))
 
 
-def os_error(act: Callable[[], object]) -> int:
-    try:
-        act()
-    except OSError as err:
-        return err.errno or -1
-    return 0
-
-
 def pread(lba: int = LBA) -> int:
     """One 4 KiB read by the block layer; 0 or the errno."""
     fd, buf = os.open(disk(DEVICE), os.O_RDONLY | os.O_DIRECT), mmap.mmap(-1, 4096)
     try:
-        return os_error(lambda: os.preadv(fd, [buf], lba * 512))
+        return errno_of(lambda: os.preadv(fd, [buf], lba * 512))
     finally:
         os.close(fd)
 
@@ -80,7 +73,7 @@ def pwrite(lba: int = LBA) -> int:
     """One 4 KiB write by the block layer; 0 or the errno."""
     fd, buf = os.open(disk(DEVICE), os.O_WRONLY | os.O_DIRECT), mmap.mmap(-1, 4096)
     try:
-        return os_error(lambda: os.pwritev(fd, [buf], lba * 512))
+        return errno_of(lambda: os.pwritev(fd, [buf], lba * 512))
     finally:
         os.close(fd)
 
@@ -107,12 +100,12 @@ def refuses() -> None:
     equal("never", [write(path / "chance", 1), write(path / "every", 0), write(path / "enable", 1)], [0, 0, errno.EINVAL])
     equal("at last", [write(path / "every", 1), write(path / "enable", 1)], [0, 0])
     equal("busy while on", write(path / "status", 1), errno.EBUSY)
-    equal("a device with a rule stays", os_error(DEVICE.rmdir), errno.ENOTEMPTY)
+    equal("a device with a rule stays", errno_of(DEVICE.rmdir), errno.ENOTEMPTY)
     path.rmdir()
     made = [FAULTS / str(n) for n in range(32)]
     for one in made:
         one.mkdir()
-    equal("a 33rd", os_error((FAULTS / "more").mkdir), errno.ENOSPC)
+    equal("a 33rd", errno_of((FAULTS / "more").mkdir), errno.ENOSPC)
     for one in made:
         one.rmdir()
 

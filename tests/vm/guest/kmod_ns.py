@@ -17,9 +17,11 @@ from kmod_common import (
     check,
     controller,
     equal,
+    errno_of,
     fio,
     load,
     main,
+    make,
     page_buffer,
     parser,
     passthru,
@@ -37,24 +39,6 @@ READ, WRITE = 2, 1
 FIELD, INVALID_NS, PENDING = 0x4002, 0x400B, 0
 BAD_FORMAT, NO_CAPACITY, NO_NSID = 0x410A, 0x4115, 0x4116
 ATTACHED, NOT_ATTACHED, THIN, BAD_LIST = 0x4118, 0x411A, 0x411B, 0x411C
-
-
-def made(name: str, **attributes: object) -> Path:
-    """A device through configfs, its power off."""
-    path = CONFIGFS / name
-    path.mkdir()
-    for key, value in attributes.items():
-        equal(f"{name}: {key}", write(path / key, value), 0)
-    return path
-
-
-def refused(act: Any) -> int:
-    """The errno of a call, or 0."""
-    try:
-        act()
-    except OSError as err:
-        return err.errno or -1
-    return 0
 
 
 def unmade(path: Path) -> None:
@@ -144,24 +128,24 @@ def pattern(node: Path, byte: int | None = None, length: int = 64 << 10) -> byte
 
 def configured(args: argparse.Namespace) -> Path:
     """Namespaces asked for in configfs."""
-    device = made("d0", memmap_start=args.start, memmap_size="129M", cpus=args.cpus, queues=3, entries=64, mdts=3,
+    device = make("d0", memmap_start=args.start, memmap_size="129M", cpus=args.cpus, queues=3, entries=64, mdts=3,
                   firmware="FW-7", temperature=301)
     spaces = device / "namespaces"
     for name in ("0", "33", "x", "-1"):
-        equal(f"no namespace {name}", refused((spaces / name).mkdir), errno.EINVAL)
+        equal(f"no namespace {name}", errno_of((spaces / name).mkdir), errno.EINVAL)
     for nsid, attributes in {1: {"size": "32M"}, 2: {"size": "16M", "block_size": 4096}, 7: {"attached": 0},
                              9: {"size": "1000K"}}.items():
         (spaces / str(nsid)).mkdir()
         for key, value in attributes.items():
             equal(f"namespace {nsid}: {key}", write(spaces / str(nsid) / key, value), 0)
-    equal("the same in other words", refused((spaces / "07").mkdir), errno.EEXIST)
+    equal("the same in other words", errno_of((spaces / "07").mkdir), errno.EEXIST)
     equal("no such block size", write(spaces / "1" / "block_size", 1024), errno.EINVAL)
     for name, value, want in (("queues", 257, errno.ERANGE), ("entries", 1, errno.ERANGE), ("mdts", 9, errno.ERANGE),
                               ("firmware", "123456789", errno.ENAMETOOLONG), ("entries", "x", errno.EINVAL)):
         equal(f"{name} = {value}", write(device / name, value), want)
     equal("power", write(device / "power", 1), 0)
     equal("busy while on", write(spaces / "1" / "size", 1), errno.EBUSY)
-    equal("no more while on", refused((spaces / "3").mkdir), errno.EBUSY)
+    equal("no more while on", errno_of((spaces / "3").mkdir), errno.EBUSY)
     for name in ("queues", "entries", "mdts", "firmware"):
         equal(f"{name} is busy", write(device / name, 4), errno.EBUSY)
     return device
@@ -293,7 +277,7 @@ def pools(args: argparse.Namespace) -> None:
     for text, want in ((f"513M${place}", 0), ("513M", errno.EINVAL), ("1M$1G", errno.ENOSPC), ("64M$1G", errno.EFAULT)):
         equal(f"pool {text}", write(CONFIGFS / "pool", text), want)
     equal("it is free", (CONFIGFS / "free").read_text(), f"513M${place}\n")
-    devices = [made(f"p{n}", memmap_size="21M", cpus=str(n % 4)) for n in range(24)]
+    devices = [make(f"p{n}", memmap_size="21M", cpus=str(n % 4)) for n in range(24)]
     for device in devices:
         equal(f"{device.name}: power", write(device / "power", 1), 0)
     starts = [int(read(device / "memmap_start")) for device in devices]
@@ -303,12 +287,12 @@ def pools(args: argparse.Namespace) -> None:
     for n, s in enumerate(nodes):
         pattern(s.disk(1), n + 1)
         os.close(s.fd)
-    equal("no room", write(made("p24", memmap_size="21M") / "power", 1), errno.ENOSPC)
+    equal("no room", write(make("p24", memmap_size="21M") / "power", 1), errno.ENOSPC)
     (CONFIGFS / "p24").rmdir()
     for n in (3, 17, 4, 23, 0):
         devices[n].rmdir()
     equal("the others work", [set(pattern(nodes[n].disk(1))) for n in (1, 2, 5, 22)], [{2}, {3}, {6}, {23}])
-    large = made("large", memmap_size="42M")
+    large = make("large", memmap_size="42M")
     equal("where two were", (write(large / "power", 1), int(read(large / "memmap_start"))), (0, starts[3]))
     equal("reads zeros", set(pattern(Subsystem(large).disk(1))), {0})
     for device in [large, *(devices[n] for n in range(24) if n not in (3, 17, 4, 23, 0))]:

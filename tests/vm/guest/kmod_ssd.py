@@ -10,13 +10,10 @@ import json
 import os
 import struct
 import sys
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 from kmod_common import (
-    CONFIGFS,
     check,
     controller,
     disk,
@@ -27,18 +24,15 @@ from kmod_common import (
     page_buffer,
     parser,
     passthru,
+    powered,
     run,
     size,
     stats,
     unload,
     write,
 )
+from kmod_traced import Reading, twin
 
-CHECKOUT = Path(__file__).resolve().parents[3]
-sys.path.insert(0, str(CHECKOUT))
-from nvlab.record.trace import TraceReader  # noqa: E402
-
-DEVICE = CONFIGFS / "s"
 REGION = 65 << 20  # 64 MiB of storage
 SMALL = {  # a fast little drive whose lines are soon full
     "channels": 2,
@@ -59,38 +53,10 @@ SMALL = {  # a fast little drive whose lines are soon full
 ACCOUNTS = ("host_units", "gc_units", "pad_units", "programmed_units", "open_units", "programs", "erases")
 
 
-@contextmanager
-def device(start: int, kind: str, medium: dict[str, int], **attributes: object) -> Iterator[Path]:
-    """A device of a kind, its power on; it goes afterwards."""
-    DEVICE.mkdir()
+def device(start: int, kind: str, medium: dict[str, int], **attributes: object) -> AbstractContextManager[Path]:
+    """A device of a kind."""
     settings = {"kind": kind, "memmap_start": start, "memmap_size": REGION, **attributes}
-    settings |= {f"medium/{name}": value for name, value in medium.items()}
-    for key, value in settings.items():
-        equal(key, write(DEVICE / key, value), 0)
-    equal("power", write(DEVICE / "power", 1), 0)
-    try:
-        yield DEVICE
-    finally:
-        DEVICE.rmdir()
-
-
-class Reading(threading.Thread):
-    """Reads a trace until it is told to end."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.reader, self.raw, self._end = TraceReader(Path("/dev/nvlab-trace-s")), bytearray(), threading.Event()
-        self.start()
-
-    def run(self) -> None:
-        while not self._end.wait(0.002):
-            self.reader.drain(self.raw.extend)
-
-    def finish(self) -> bytes:
-        self._end.set()
-        self.join()
-        self.reader.drain(self.raw.extend)
-        return bytes(self.raw)
+    return powered("s", **settings, **{f"medium/{name}": value for name, value in medium.items()})
 
 
 def refused(dev: Path) -> None:
@@ -150,32 +116,19 @@ def trimmed(dev: Path, node: Path) -> None:
     check("mapped units", after == 0 < before, before=before, after=after)
 
 
-TWIN = """
-import json, sys
-from pathlib import Path
-from nvlab.sim.twin import read, replay
-twin = replay(read(Path(sys.argv[1]).read_bytes()))
-print(json.dumps([len(twin.commands), len(twin.differences()), twin.device.audit(), twin.device.stats()]))
-"""
-
-
 def twin_says(python: str, raw: bytes, live: dict[str, int]) -> None:
-    """The same targets, statuses and accounts, bit for bit."""
-    path = Path("/tmp/nvlab-ssd.raw")
-    path.write_bytes(raw)
-    done = run(python, "-c", TWIN, str(path), deadline=240, env={**os.environ, "PYTHONPATH": str(CHECKOUT)})
-    if not check("the twin replays", done.returncode == 0, err=done.stderr[-600:]):
-        return
-    commands, differences, wrong, accounts = json.loads(done.stdout)
-    check("of every command", commands > 10_000 and differences == 0, commands=commands, differences=differences)
-    equal("its map is sound", wrong, None)
-    equal("its accounts", {name: live[name] for name in accounts}, accounts)
+    """The same decisions and accounts, and a map that is sound."""
+    said = twin(python, raw, 10_000)
+    if said:
+        equal("its map is sound", said["wrong"], None)
+        accounts = said["accounts"]
+        equal("its accounts", {name: live[name] for name in accounts}, accounts)
 
 
 def ssd(args: argparse.Namespace) -> None:
     """Everything an SSD is asked for, traced."""
     with device(size(args.start), "ssd", SMALL, vwc=1, seed=7, cpus=args.cpus, trace=16384, trace_lossless=1) as dev:
-        reading = Reading()
+        reading = Reading("s", 0.002)
         node = disk(dev)
         refused(dev)
         file_system(node)

@@ -10,8 +10,7 @@ import struct
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from itertools import pairwise
 from pathlib import Path
 
@@ -21,23 +20,22 @@ from kmod_common import (
     controller,
     disk,
     equal,
+    errno_of,
     fio,
     load,
     main,
     parser,
+    powered,
     run,
     stats,
     unload,
     wait_for,
     write,
 )
-
-CHECKOUT = Path(__file__).resolve().parents[3]
-sys.path.insert(0, str(CHECKOUT))
-from nvlab.record.trace import TraceReader  # noqa: E402
+from kmod_traced import Reading, TraceReader, trace_node, twin
 
 DEVICE = CONFIGFS / "t"
-NODE = Path("/dev/nvlab-trace-t")
+NODE = trace_node("t")
 COMMAND, RANGES, CONFIG, TIMING, RESET, RULE = range(1, 7)
 NEVER = 0xFFFF
 RECORD = struct.Struct("<QHHHHQQQQQQQIIBBHHHI")
@@ -55,40 +53,10 @@ def records(raw: bytes) -> list[Record]:
     return [Record(zip(NAMES, RECORD.unpack_from(raw, at), strict=True)) for at in range(0, len(raw), 128)]
 
 
-class Reading:
-    """Reads the trace in the background, every so often."""
-
-    def __init__(self, every: float) -> None:
-        self.reader = TraceReader(NODE)
-        self.raw = bytearray()
-        self._every, self._end = every, threading.Event()
-        self._thread = threading.Thread(target=self._run)
-        self._thread.start()
-
-    def _run(self) -> None:
-        while not self._end.wait(self._every):
-            self.reader.drain(self.raw.extend)
-
-    def finish(self) -> list[Record]:
-        """Everything there is."""
-        self._end.set()
-        self._thread.join()
-        self.reader.drain(self.raw.extend)
-        return records(bytes(self.raw))
-
-
-@contextmanager
-def device(args: argparse.Namespace, **attributes: object) -> Iterator[Path]:
-    """A device with a trace, its power on; it goes afterwards."""
-    DEVICE.mkdir()
+def device(args: argparse.Namespace, **attributes: object) -> AbstractContextManager[Path]:
+    """A device with a trace."""
     settings = {"memmap_start": args.start, "memmap_size": args.size, "cpus": args.cpus, "seed": 7, **attributes}
-    for key, value in settings.items():
-        equal(key, write(DEVICE / key, value), 0)
-    equal("power", write(DEVICE / "power", 1), 0)
-    try:
-        yield DEVICE
-    finally:
-        DEVICE.rmdir()
+    return powered("t", **settings)
 
 
 def load_on(node: Path, ios: int, *more: str) -> None:
@@ -117,8 +85,8 @@ def agrees(found: list[Record]) -> None:
 def complete(args: argparse.Namespace) -> None:
     """Commands, ranges and all other inputs, of a device that is used hard."""
     with device(args, trace=16384, read_delay=20_000) as dev:
-        reading = Reading(0.002)
-        equal("one reader at a time", refusal(lambda: os.open(NODE, os.O_RDWR)), errno.EBUSY)
+        reading = Reading("t", 0.002)
+        equal("one reader at a time", errno_of(lambda: os.open(NODE, os.O_RDWR)), errno.EBUSY)
         node = disk(dev)
         load_on(node, 2000)
         equal("timing", write(dev / "read_delay", 30_000), 0)
@@ -127,37 +95,20 @@ def complete(args: argparse.Namespace) -> None:
         for key, value in {"action": "delay", "delay": 1000, "count": 1, "enable": 1}.items():
             equal(f"rule: {key}", write(rule / key, value), 0)
         equal("discard", run("blkdiscard", "-o", "65536", "-l", "8192", str(node)).returncode, 0)
-        before = len(records(bytes(reading.raw)))
+        before = len(records(reading.sofar()))
         equal("reset", write(controller(dev) / "reset_controller", 1), 0)
         disk(dev)
         rule.rmdir()
         seen = stats(dev)
-        found = reading.finish()
+        raw = reading.finish()
+        found = records(raw)
         check("the reset was in the middle", before < len(found))
         equal("nothing lost", reading.reader.overruns, 0)
         reading.reader.close()
         counted(found, seen)
         agrees(found)
         workers(seen)
-        twin(args.python, bytes(reading.raw))
-
-
-TWIN = """
-import sys
-from pathlib import Path
-from nvlab.sim.twin import read, replay
-twin = replay(read(Path(sys.argv[1]).read_bytes()))
-print(len(twin.commands), len(twin.differences()))
-"""
-
-
-def twin(python: str, raw: bytes) -> None:
-    """The core in user space decides every command as the live device did."""
-    path = Path("/tmp/nvlab-trace.raw")
-    path.write_bytes(raw)
-    done = run(python, "-c", TWIN, str(path), env={**os.environ, "PYTHONPATH": str(CHECKOUT)})
-    commands, differences = map(int, done.stdout.split() or (0, -1))
-    check("the twin decides the same", commands > 2000 and not differences, commands=commands, err=done.stderr[-600:])
+        twin(args.python, raw, 2000)
 
 
 def counted(found: list[Record], seen: dict[str, int]) -> None:
@@ -184,14 +135,6 @@ def workers(seen: dict[str, int]) -> None:
     check("commands are the sum", sum(int(w["commands"]) for w in each) >= seen["commands"])
     check("worst is the worst", max(int(w["worst"]) for w in each) >= seen["worst"] > 0)
     check("lateness", seen["timed"] >= seen["late"] and seen["lateness"] >= seen["worst"], seen=seen)
-
-
-def refusal(act: Callable[[], object]) -> int:
-    try:
-        act()
-    except OSError as err:
-        return err.errno or -1
-    return 0
 
 
 def overruns(args: argparse.Namespace) -> None:
@@ -224,9 +167,9 @@ def lossless(args: argparse.Namespace) -> None:
     """A slow reader slows the device down, and misses nothing."""
     with device(args, trace=256, trace_lossless=1) as dev:
         node = disk(dev)
-        reading = Reading(0.25)
+        reading = Reading("t", 0.25)
         load_on(node, 2000)
-        found = reading.finish()
+        found = records(reading.finish())
         check("the device waited", reading.reader.stalls > 3, stalls=reading.reader.stalls)
         equal("nothing lost", reading.reader.overruns, 0)
         no_gaps("lossless: every number once", found)

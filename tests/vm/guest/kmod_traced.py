@@ -1,0 +1,74 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""For programs that trace a device: the trace read in the background, and its twin. Needs nvlab's checkout."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import threading
+from pathlib import Path
+from typing import Any
+
+from kmod_common import check, run
+
+CHECKOUT = Path(__file__).resolve().parents[3]
+sys.path.insert(0, str(CHECKOUT))
+from nvlab.record.trace import TraceReader  # noqa: E402
+
+
+def trace_node(device: str) -> Path:
+    """The trace of a device."""
+    return Path(f"/dev/nvlab-trace-{device}")
+
+
+class Reading(threading.Thread):
+    """Reads the trace of a device every so often, until it is told to end."""
+
+    def __init__(self, device: str, every: float) -> None:
+        super().__init__()
+        self.reader = TraceReader(trace_node(device))
+        self._raw, self._every, self._end = bytearray(), every, threading.Event()
+        self.start()
+
+    def run(self) -> None:
+        while not self._end.wait(self._every):
+            self.reader.drain(self._raw.extend)
+
+    def sofar(self) -> bytes:
+        """What was read until now."""
+        return bytes(self._raw)
+
+    def finish(self) -> bytes:
+        """Everything there is."""
+        self._end.set()
+        self.join()
+        self.reader.drain(self._raw.extend)
+        return self.sofar()
+
+
+TWIN = """
+import json, sys
+from pathlib import Path
+from nvlab.sim import Kind
+from nvlab.sim.twin import read, replay
+twin = replay(read(Path(sys.argv[1]).read_bytes()))
+device = twin.device
+said = {"commands": len(twin.commands), "differences": len(twin.differences()), "accounts": device.stats()}
+if device.config.kind is Kind.SSD:
+    said["wrong"] = device.audit()
+print(json.dumps(said))
+"""
+
+
+def twin(python: str, raw: bytes, commands: int) -> dict[str, Any] | None:
+    """Check that the core in user space decides every one of more than so many commands as the live device did; what it says."""
+    path = Path("/tmp/nvlab-trace.raw")
+    path.write_bytes(raw)
+    done = run(python, "-c", TWIN, str(path), deadline=240, env={**os.environ, "PYTHONPATH": str(CHECKOUT)})
+    if not check("the twin replays", done.returncode == 0, err=done.stderr[-600:]):
+        return None
+    said: dict[str, Any] = json.loads(done.stdout)
+    agrees = said["commands"] > commands and not said["differences"]
+    check("the twin decides the same", agrees, commands=said["commands"], differences=said["differences"])
+    return said
