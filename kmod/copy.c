@@ -56,6 +56,7 @@ void nvl_gather(const struct nvl_segment *segments, void *to, u32 bytes)
 
 /* Locks the page of storage at @offset, and cuts @len to what of it follows. */
 static u8 *nvl_store_lock(struct nvl_ctrl *ctrl, u64 offset, u32 *len)
+	__acquires(nvl_page_lock(ctrl, offset))
 {
 	*len = min_t(u32, *len, PAGE_SIZE - offset_in_page(offset));
 	spin_lock(nvl_page_lock(ctrl, offset));
@@ -63,6 +64,7 @@ static u8 *nvl_store_lock(struct nvl_ctrl *ctrl, u64 offset, u32 *len)
 }
 
 static void nvl_store_unlock(struct nvl_ctrl *ctrl, u64 offset)
+	__releases(nvl_page_lock(ctrl, offset))
 {
 	spin_unlock(nvl_page_lock(ctrl, offset));
 }

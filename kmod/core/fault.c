@@ -97,7 +97,8 @@ static bool hits(struct nvc_slot *s, const struct nvc_cmd *cmd, const struct nvc
 		return false;
 	if (nvc_mod(++s->seen, r->every))
 		return false;
-	if (r->chance < NVC_MILLION && nvc_mod(nvc_next_random(&s->random), NVC_MILLION) >= r->chance)
+	if (r->chance < NVC_MILLION &&
+	    nvc_mod(nvc_next_random(&s->random), NVC_MILLION) >= r->chance)
 		return false;
 	s->hits++;
 	return true;

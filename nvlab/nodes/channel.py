@@ -24,6 +24,7 @@ from nvlab.errors import InvalidScenario, NvlabError, Problem
 
 VERSION = 1
 START = b"\0"
+DIED = b'{"died":'  # how the line begins that a relay says for an agent that cannot any more
 CHUNK = 48 * 1024  # bytes of data in one message: a virtio-serial write carries at most 32 KiB, a line here two of them
 _READ = 1 << 16
 
@@ -57,9 +58,15 @@ class Channel:
         self._write(START + _line({"hello": {"nvlab": VERSION, "session": session, **facts}}))
 
     def await_hello(self, session: str | None = None, deadline: float | None = None) -> Message:
-        """The other end's hello, everything before it dropped. Raises LineClosed, TimeoutError."""
+        """The other end's hello, everything before it dropped.
+
+        Raises LineClosed, TimeoutError, and AgentDied when a relay says so: of whose agent, of ours or of the session before
+        on the same line, cannot be known; who dials again finds out.
+        """
         while True:
             raw = self._receive_line(deadline)
+            if raw.startswith(DIED):
+                raise AgentDied("the node's process ended before it said hello")
             start = raw.rfind(START)
             hello = json.loads(raw[start + 1 :])["hello"] if start >= 0 else {}
             if hello and session in (None, hello["session"]):

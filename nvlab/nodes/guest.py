@@ -27,13 +27,14 @@ from collections.abc import Callable
 from contextlib import suppress
 
 from nvlab.nodes.agent import serve
-from nvlab.nodes.channel import START, Channel
+from nvlab.nodes.channel import DIED, START, Channel
 
 PORT_PREFIX = "nvlab."
 READY = b'{"ready":true}\n'  # the first words on each port, for who waits for the boot
 _UDEVD = "/usr/lib/systemd/systemd-udevd"
 _LISTENING = "/run/udev/control"
 _READ = 1 << 16
+HANG_UP = 0.5  # seconds that a port's end of file lasts before it is one
 
 
 def await_udevd(timeout: float = 30.0) -> None:
@@ -70,6 +71,7 @@ class Port:
         self.poll, self.spawn = poll, spawn
         self.agent = -1
         self.pid = 0
+        self.ends: float | None = None  # when the session is over, unless the host shows itself before
         self.to_agent = bytearray()
         self.to_host = bytearray(READY)
         # edge-triggered: without a controller a port is readable (end of file) all the time
@@ -77,12 +79,23 @@ class Port:
 
     def pump(self) -> None:
         """Move all that can be moved, both ways."""
-        while (data := self._read()) is not None:
-            if not data:
-                self.end()
-                break
+        while data := self._read():
             self._take(data)
+        self._mind_the_end(there=data is None)
         self.push()
+
+    def _mind_the_end(self, there: bool) -> None:
+        """End the session once the host is gone for good.
+
+        The kernel learns of hanging up and of dialing through another queue than the one data come on (virtio_console.c): the
+        first words of a session may come before the end of the one before it, which must not end the new one.
+        """
+        if there or not (self.pid or self.to_host):
+            self.ends = None
+        elif self.ends is None:
+            self.ends = time.monotonic() + HANG_UP
+        elif time.monotonic() >= self.ends:
+            self.end()
 
     def _read(self) -> bytes | None:
         """What the host sent; empty at end of file, None when there is nothing yet."""
@@ -130,11 +143,12 @@ class Port:
         """The session is over: its agent sees end of file, and may take its time to undo."""
         self._hang_up()
         self.to_host.clear()
+        self.ends = None
 
     def died(self, status: int) -> None:
         """The agent ended before its session did: its controller hears of it."""
         self.push()
-        self.to_host += b'{"died":%d}\n' % (os.WTERMSIG(status) if os.WIFSIGNALED(status) else 0)
+        self.to_host += DIED + b"%d}\n" % (os.WTERMSIG(status) if os.WIFSIGNALED(status) else 0)
         self._hang_up()
         self.push()
 
@@ -160,7 +174,7 @@ class Relay:
     def run(self) -> None:
         """Serve for ever."""
         while True:
-            ready = self.poll.poll(0 if self.warm else None)
+            ready = self.poll.poll(self._patience())
             if not ready and self.warm:
                 self._warm_up(self.warm.pop(0))
             for fd, _ in ready:
@@ -168,6 +182,11 @@ class Relay:
                     self.reap()
             for port in self.ports:
                 port.pump()
+
+    def _patience(self) -> float | None:
+        """Seconds to wait for something to happen."""
+        ends = [port.ends for port in self.ports if port.ends is not None]
+        return 0 if self.warm else max(0.0, min(ends) - time.monotonic()) if ends else None
 
     def _warm_up(self, name: str) -> None:
         """Import, while nobody asks for anything, what agents will need: they inherit it."""

@@ -22,7 +22,7 @@ from typing import IO, Any
 
 from nvlab.errors import Conflict, DeadlineExceeded, EnvironmentNotReady, GuestLost, UsageError
 from nvlab.nodes import initramfs, kernels, qemu
-from nvlab.nodes.channel import Channel, LineClosed
+from nvlab.nodes.channel import AgentDied, Channel, LineClosed
 from nvlab.nodes.initramfs import PACKAGE
 from nvlab.nodes.kvm import accelerator
 from nvlab.nodes.qemu import GuestSpec
@@ -125,8 +125,17 @@ class Guest:
 
     def connect(self, timeout: float = CONNECT) -> Session:
         """A session with its agent. Raises EnvironmentNotReady when it does not run, GuestLost, Conflict."""
-        if not self.running():
-            raise EnvironmentNotReady(f"guest {self.name!r} does not run", hint="nvlab up starts it")
+        deadline = time.monotonic() + timeout
+        while self.running():
+            try:
+                return self._open(deadline)
+            except AgentDied:  # by the hand of whoever kills processes in there: the next one may live
+                if time.monotonic() > deadline:
+                    raise self.lost("its agents die") from None
+        raise EnvironmentNotReady(f"guest {self.name!r} does not run", hint="nvlab up starts it")
+
+    def _open(self, deadline: float) -> Session:
+        """A session on a free port."""
         port, lock = self._free_port()
         try:
             fd = self._dial(port).detach()
@@ -135,7 +144,7 @@ class Guest:
             raise
         session = Session(Channel(fd, fd), lost=self.lost, held=lock.close)
         try:
-            return session.open(time.monotonic() + timeout)
+            return session.open(deadline)
         except BaseException:
             session.close()
             raise

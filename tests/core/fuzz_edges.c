@@ -184,7 +184,7 @@ static void change_namespace(struct nvc *c, const struct nvc_config *config, u64
 	check_namespaces(c, config);
 }
 
-/* Of a write that was taken, every block reads as data; of one made unreadable, none can be read. */
+/* Of a write that was taken, every block reads as data; of one made unreadable, none reads. */
 static void check_effect(const struct nvc *c, const struct nvc_cmd *cmd)
 {
 	bool written;

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import os
+import select
 import signal
 import socket
 import subprocess
@@ -29,7 +30,7 @@ from nvlab.errors import (
     UsageError,
 )
 from nvlab.kernel.interface import CommandFailed, Completed
-from nvlab.nodes import agent, basics, channel, shell
+from nvlab.nodes import agent, basics, channel, guest, shell
 from nvlab.nodes.channel import AgentDied, Channel, LineClosed, pack_data, pack_error, unpack_data, unpack_error
 from nvlab.nodes.session import Session
 
@@ -118,6 +119,55 @@ def test_the_rest_of_an_earlier_session_is_dropped():
     os.write(there.writer, b'lt":2}\n')
     there.hello("mine", pid=7)
     assert here.await_hello("mine", time.monotonic() + 5)["pid"] == 7
+
+
+def test_a_node_whose_process_ended_before_its_hello_is_told_from_a_slow_one():
+    near, far = line()
+    far._write(b'{"died":9}\n')
+    with pytest.raises(AgentDied):
+        Session(near).open(time.monotonic() + 5)
+    near.close()
+    far.close()
+
+
+class Relayed(guest.Port):
+    """A relay's port on whose line come the items of ``says``: bytes, its end (empty), or nothing yet (None)."""
+
+    def __init__(self, says):
+        self.says, self.ends, self.to_host, self.to_agent = list(says), None, bytearray(), bytearray()
+        self.agent, self.pid, self.agents = -1, 0, []
+        self.fd = os.open(os.devnull, os.O_WRONLY)
+        self.poll, self.spawn = select.epoll(), self._spawn
+
+    def _spawn(self):
+        ours, theirs = socket.socketpair()
+        ours.setblocking(False)
+        self.agents.append(theirs)
+        return len(self.agents), ours.detach()
+
+    def _read(self):
+        return self.says.pop(0) if len(self.says) > 1 else self.says[0]
+
+
+def test_a_relay_takes_the_late_end_of_one_session_not_for_that_of_the_next(monkeypatch):
+    """A kernel may hand over the first words of a session before it says that the one before it was hung up."""
+    monkeypatch.setattr(guest, "HANG_UP", 0.05)
+    port = Relayed([channel.START + b"one\n", None, channel.START + b"two\n", b"", None])
+    port.pump()
+    port.pump()
+    first, second = port.agents
+    assert first.recv(100) == channel.START + b"one\n" and first.recv(100) == b"", "the new session ends the old one"
+    time.sleep(0.1)  # longer than an end must last: nothing of this one may be remembered
+    port.pump()
+    second.setblocking(False)
+    assert second.recv(100) == channel.START + b"two\n"
+    with pytest.raises(BlockingIOError):
+        second.recv(100)
+    port.says = [b""]
+    deadline = time.monotonic() + 5
+    while port.pid and time.monotonic() < deadline:
+        port.pump()
+    assert second.recv(100) == b"", "an end that lasts is one"
 
 
 def test_another_version_of_the_channel_is_refused():
