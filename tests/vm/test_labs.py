@@ -10,8 +10,8 @@ import re
 import signal
 import subprocess
 import sys
-from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -26,11 +26,13 @@ from nvlab.sim.twin import replay
 from nvlab.units import GIB
 
 HERE = Path(__file__).parent
+PROGRAMS = HERE / "guest"
 ROOT = HERE.parents[1]
 SCENARIOS = sorted((ROOT / "scenarios").glob("*.toml"))
 MEASURED_ON = "6.1"
 EVERYTHING = HERE / "scenarios/everything.toml"
 SOAK = bool(os.environ.get("NVLAB_SOAK"))
+KILLED = "/run/killed.json"  # in the guest
 KILLS = (100 if SOAK else int(os.environ.get("NVLAB_KILLS", "20"))) // 2  # per kernel
 
 # Debian's RapidDisk 9.0.0 takes a mutex in atomic context: a known defect, which plan and run say too.
@@ -68,7 +70,7 @@ def nvlab(guest, kernel, runs):
 
 def listing(guest) -> dict[str, object]:
     """Everything a lab could leave behind in the guest."""
-    return json.loads(guest.run("python3", HERE / "guest/listing.py", timeout=60).stdout)
+    return json.loads(guest.run("python3", PROGRAMS / "listing.py", timeout=60).stdout)
 
 
 def differences(before: dict[str, object], after: dict[str, object]) -> dict[str, tuple[object, object]]:
@@ -253,39 +255,25 @@ def test_a_real_disk_is_used_when_it_is_blank_and_refused_when_it_is_not(guest, 
     assert differences(before | {"modules": []}, after | {"modules": []}) == {}
 
 
-def engines(guest) -> list[int]:
-    """Pids of the agents in the guest that work for other invocations than ours."""
-    script = "for p in $(pgrep -P 1 -f nodes/guest.py); do [ $p = $PPID ] || echo $p; done"
-    return [int(pid) for pid in guest.sh(script, check=False).split()]
-
-
-def killed_at_work(guest, up: subprocess.Popen[str], lines: int, delay: float) -> tuple[bool, str]:
-    """Kill the engine ``delay`` s after `up` has said so many lines: whether there still was one, and what was said."""
-    assert up.stdout
-    said = "".join(up.stdout.readline() for _ in range(lines))
-    with suppress(subprocess.TimeoutExpired):
-        up.wait(delay)
-    pids = engines(guest) if up.poll() is None else []
-    for pid in pids:
-        guest.run("kill", "-KILL", pid, check=False)
-    return bool(pids), said + up.communicate(timeout=120)[0]
-
-
 @rapiddisk
-def test_killing_the_engine_at_any_moment_leaves_nothing_after_down(guest, nvlab, kernel):
+def test_killing_the_engine_at_any_moment_leaves_nothing_after_down(guest, kernel, nvlab):
     before = listing(guest)
-    said = nvlab("up", EVERYTHING, "--name", "killed").stderr.splitlines()
-    layers = sum(not line.startswith(("!", "up:")) for line in said)  # and the guest's line; when the last is said it is late
-    nvlab("down", "killed", "--keep")
-    assert differences(before, listing(guest)) == {}
-    moments = random.Random(f"20261121 {kernel}")
-    hits = turns = 0
-    while hits < KILLS and (SOAK or turns < KILLS):  # some come too late: soak goes on until all have met an engine
-        turns += 1
-        moment = moments.randint(1, layers - 1), moments.uniform(0, 1)
-        hit, said = killed_at_work(guest, begin_up(guest, kernel, "killed"), *moment)
-        hits += hit
+
+    def killed(delay: float) -> dict[str, Any]:
+        """What became of the engine of an `up`, to be killed ``delay`` s after its journal has appeared."""
+        guest.run("python3", "-B", PROGRAMS / "kill_engine.py", "killed", delay, KILLED)
+        up, _ = begin_up(guest, kernel, "killed").communicate(timeout=180)
+        engine = json.loads(guest.sh(f"until [ -e {KILLED} ]; do sleep 0.02; done; cat {KILLED}; rm {KILLED}"))
         nvlab("down", "killed", "--keep")
         left = differences(before, listing(guest))
-        assert left == {}, f"kill {turns}, {moment[1]:.2f} s after line {moment[0]}, left {left}\n{said}"
-    assert hits >= KILLS // 4, f"only {hits} of {turns} kills met a working engine"
+        assert left == {}, f"killed after {engine}, left {left}\n{up}"
+        return engine
+
+    whole = killed(60)
+    assert not whole["killed"]
+    moments = random.Random(f"20261121 {kernel}")
+    hits = turns = 0
+    while hits < KILLS and turns < 2 * KILLS:  # one that would come after a quicker engine's end does not count
+        turns += 1
+        hits += killed(moments.uniform(0, whole["lived"]))["killed"]
+    assert hits == KILLS, f"only {hits} of {turns} kills met a working engine"
