@@ -71,13 +71,13 @@ def up(path: Path, options: Options, emit: Emit) -> dict[str, Any]:
     known = {"lab": wanted.lab, "node": "vm", "guest": options.guest, "scenario": scenario.text, "source": str(path.resolve())}
     write_json(_record_path(wanted.lab), known)  # before any node is started
     guest = _announced_guest(wanted, options, emit)
-    with closing(guest.connect()) as session:
-        try:
+    try:
+        with closing(guest.connect()) as session:
             plan = make_plan(scenario, options.name, _facts(session, wanted, guest))
             outputs = session.call("up", {"plan": plan.to_json()}, emit)
-        except NvlabError as error:
-            _forget_if_gone(session, guest, wanted.lab, error)
-            raise
+    except NvlabError as error:
+        _forget_if_gone(guest, wanted.lab, error)
+        raise
     write_json(_record_path(plan.lab), known | {"plan": plan.to_json()})
     return {"lab": plan.lab, "layers": len(plan.layers), "outputs": outputs, "notes": list(plan.notes)}
 
@@ -157,11 +157,11 @@ def _module(guest: Guest) -> Path:
     return kmod.ensure(kmod_dir(), str(image.tree) if image.tree else image.release, state_dir() / "kmod")
 
 
-def _forget_if_gone(session: Session, guest: Guest, lab: str, error: NvlabError) -> None:
-    """After a failed ``up``: forget the lab, unless something of it stands."""
-    if isinstance(error, TeardownIncomplete) or not guest.running():
+def _forget_if_gone(guest: Guest, lab: str, error: NvlabError) -> None:
+    """After a failed ``up``: forget the lab, unless something of it stands. Asks in a session of its own, as agents can die."""
+    if isinstance(error, (TeardownIncomplete, GuestLost)) or not guest.running():
         return
-    with suppress(NvlabError):
+    with suppress(NvlabError), closing(guest.connect()) as session:
         if lab not in [known["lab"] for known in session.call("status", deadline=30)]:
             _forget(guest, lab)
 

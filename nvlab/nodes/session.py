@@ -42,6 +42,7 @@ class Session:
         """``held`` releases, when the session is closed, what its line holds (a port's lock)."""
         self.channel, self._lost, self.silence, self._held = channel, lost, silence, held
         self.node: Message = {}
+        self._died: AgentDied | None = None
 
     def open(self, deadline: float | None = None) -> Session:
         """Exchange hellos; ``node`` then tells who answers (pid, release, boot_id)."""
@@ -71,6 +72,8 @@ class Session:
 
     def begin(self, name: str, args: Message | None = None) -> None:
         """Call a handler; data may follow (:meth:`send`), then :meth:`finish`."""
+        if self._died:
+            raise self._died
         self.send({"call": name, "args": args or {}})
 
     def finish(self, name: str, on_event: OnEvent = _ignore, deadline: float | None = None) -> Any:
@@ -159,7 +162,8 @@ class Session:
             if "error" in message:
                 raise unpack_error(message["error"])
             if "died" in message:
-                raise _died(name, message["died"])
+                self._died = _died(name, message["died"])
+                raise self._died
 
     def _receive(self, name: str, deadline: float | None) -> Message:
         silent = time.monotonic() + self.silence

@@ -307,8 +307,10 @@ def test_a_stop_wakes_who_polls_for_it():
 def test_what_is_killed_is_reported_as_killed():
     here, there = line()
     there.send({"died": 9})
-    with pytest.raises(AgentDied, match="signal 9"):
-        Session(here).call("up", deadline=60)
+    session = Session(here)
+    for verb in ("up", "status"):  # and nobody waits for an answer to the next call
+        with pytest.raises(AgentDied, match="signal 9 during 'up'"):
+            session.call(verb, deadline=60)
 
 
 # -- errors ----------------------------------------------------------------------------------------------------
