@@ -24,7 +24,7 @@ from nvlab.errors import Conflict, DeadlineExceeded, EnvironmentNotReady, GuestL
 from nvlab.nodes import initramfs, kernels, qemu
 from nvlab.nodes.channel import AgentDied, Channel, LineClosed
 from nvlab.nodes.initramfs import PACKAGE
-from nvlab.nodes.kvm import accelerator
+from nvlab.nodes.kvm import Accel, accelerator
 from nvlab.nodes.qemu import GuestSpec
 from nvlab.nodes.session import CONNECT, Session
 from nvlab.nodes.state import Process, find_processes, read_json, start_time, state_dir, write_json
@@ -99,6 +99,10 @@ class Guest:
         except GuestLost:
             return False
         return True
+
+    def panicked(self) -> bool:
+        """Whether the last lines of its console tell of a kernel panic."""
+        return any("Kernel panic" in line for line in self.console_tail(200))
 
     def console_tail(self, lines: int = _TAIL) -> list[str]:
         """The last lines of its console."""
@@ -185,7 +189,7 @@ class Guest:
     def lost(self, what: str) -> GuestLost:
         """The error that says what became of the guest, with the last lines of its console."""
         tail = self.console_tail()
-        if any("Kernel panic" in line for line in self.console_tail(200)):
+        if self.panicked():
             what = "its kernel panicked"
         elif not self.running():
             what = "QEMU ended"
@@ -239,6 +243,17 @@ class Guest:
         accel = accelerator(image.path, state_dir())
         if accel.why:
             progress(f"emulating the CPU (TCG): no usable KVM, {accel.why.partition(' (')[0]}")
+        try:
+            self._boot(spec, image, accel, timeout)
+        except GuestLost:
+            if accel.name != "tcg" or not self.panicked():
+                raise
+            # Seen once in some hundred boots: a kernel that patches itself as it starts, and an emulated CPU (QEMU 7.2) that
+            # runs the breakpoint which stood there for a moment.
+            progress("its kernel panicked as it started, as emulated CPUs can make it do; starting it once more")
+            self._boot(spec, image, accel, timeout)
+
+    def _boot(self, spec: GuestSpec, image: kernels.Image, accel: Accel, timeout: float) -> None:
         mark = f"nvlab-{self.name}-{os.urandom(4).hex()}"
         record: dict[str, Any] = {
             "mark": mark,

@@ -27,6 +27,7 @@ from nvlab.units import GIB
 
 HERE = Path(__file__).parent
 PROGRAMS = HERE / "guest"
+PYTHON = (sys.executable, "-I", "-S", "-B")  # as the agent runs it, whose files are in the guest's memory from the start
 ROOT = HERE.parents[1]
 SCENARIOS = sorted((ROOT / "scenarios").glob("*.toml"))
 MEASURED_ON = "6.1"
@@ -41,7 +42,7 @@ rapiddisk = pytest.mark.splat("scheduling while atomic|BUG: sleeping", reason=RA
 
 @pytest.fixture(scope="session")
 def spec() -> GuestSpec:
-    return GuestSpec(cpus=4, memory=5 * GIB, reserved=((5 * GIB, 4 * GIB),))
+    return GuestSpec(cpus=4, memory=5 * GIB, reserved=((5 * GIB, 4 * GIB),), one_thread=True)  # two guests at once
 
 
 @pytest.fixture
@@ -70,7 +71,7 @@ def nvlab(guest, kernel, runs):
 
 def listing(guest) -> dict[str, object]:
     """Everything a lab could leave behind in the guest."""
-    return json.loads(guest.run("python3", PROGRAMS / "listing.py", timeout=60).stdout)
+    return json.loads(guest.run(*PYTHON, PROGRAMS / "listing.py", timeout=60).stdout)
 
 
 def differences(before: dict[str, object], after: dict[str, object]) -> dict[str, tuple[object, object]]:
@@ -261,7 +262,7 @@ def test_killing_the_engine_at_any_moment_leaves_nothing_after_down(guest, kerne
 
     def killed(delay: float) -> dict[str, Any]:
         """What became of the engine of an `up`, to be killed ``delay`` s after its journal has appeared."""
-        guest.run("python3", "-B", PROGRAMS / "kill_engine.py", "killed", delay, KILLED)
+        guest.run(*PYTHON, PROGRAMS / "kill_engine.py", "killed", delay, KILLED)
         up, _ = begin_up(guest, kernel, "killed").communicate(timeout=180)
         engine = json.loads(guest.sh(f"until [ -e {KILLED} ]; do sleep 0.02; done; cat {KILLED}; rm {KILLED}"))
         nvlab("down", "killed", "--keep")
