@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import errno
 import re
 import tomllib
 from collections.abc import Mapping
@@ -63,47 +64,75 @@ class Profile:
 
 
 KINDS = ("nvm", "ssd", "hdd")
-TIMING_UNITS = {
-    "read_delay": "ns",
-    "read_time": "ns",
-    "write_delay": "ns",
-    "write_time": "ns",
-    "units": "",
-    "unit_shift": "log2 bytes",
+MAX_BYTES = 1 << 20  # of a profile's file
+_TOP = {"title", "kind", "vwc", "parameters"}
+
+# Of kind nvm: unit, lowest and highest value of each.
+TIMING: Mapping[str, tuple[str, int, int]] = {
+    "read_delay": ("ns", 0, 10**10),
+    "read_time": ("ns", 0, 10**10),
+    "write_delay": ("ns", 0, 10**10),
+    "write_time": ("ns", 0, 10**10),
+    "units": ("", 1, 256),
+    "unit_shift": ("log2 bytes", 9, 20),
 }
-
-
-def _value(where: str, units: Mapping[str, str], name: str, entry: Mapping[str, object]) -> int:
-    if name not in units:
-        raise ValueError(f"{where}: there is no parameter {name}")
-    if set(entry) != {"value", "unit", "source"}:
-        raise ValueError(f"{where}.{name}: needs a value, a unit and a source, and nothing else")
-    if entry["unit"] != units[name]:
-        raise ValueError(f'{where}.{name}: its unit is "{units[name]}", not "{entry["unit"]}"')
-    if not isinstance(entry["value"], int) or not entry["source"]:
-        raise ValueError(f"{where}.{name}: needs a whole number, and a source that says something")
-    return entry["value"]
+_MODEL = {row.name: (row.unit, row.low, row.high) for row in PARAMETERS.values()}
 
 
 def load_profile(path: Path) -> Profile:
-    """Read a profile, the package's or a user's own. Raises ValueError with what is wrong, and where."""
-    table = tomllib.loads(path.read_text())
-    where = path.stem
-    kind = str(table.get("kind"))
+    """Read a profile, the package's or a user's own. Raises ValueError with what is wrong and where, OSError."""
+    name = path.stem
+    table = _read(path)
+    if unknown := table.keys() - _TOP:
+        raise ValueError(f"{name}: {', '.join(sorted(unknown))}: not a key of a profile; it has {', '.join(sorted(_TOP))}")
+    kind, title, vwc, entries = (table.get(key) for key in ("kind", "title", "vwc", "parameters"))
     if kind not in KINDS:
-        raise ValueError(f"{where}: kind {kind!r} is not one of: {', '.join(KINDS)}")
-    units = TIMING_UNITS if kind == "nvm" else {row.name: row.unit for row in PARAMETERS.values()}
-    entries = table.get("parameters", {})
-    values = {name: _value(where, units, name, entry) for name, entry in entries.items()}
+        raise ValueError(f"{name}: kind {kind!r} is not one of: {', '.join(KINDS)}")
+    if not isinstance(title, str) or not isinstance(vwc, bool) or not isinstance(entries, dict):
+        raise ValueError(f"{name}: needs a title (text), vwc (true or false), and a table of parameters")
+    rows = TIMING if kind == "nvm" else _MODEL
+    values = {key: _value(f"{name}.{key}", rows.get(key), entry) for key, entry in entries.items()}
+    if kind == "nvm" and (missing := TIMING.keys() - values.keys()):
+        raise ValueError(f"{name}: of kind nvm, it needs {', '.join(sorted(missing))} as well")
     return Profile(
-        where,
-        table["title"],
+        name,
+        title,
         kind,
-        bool(table["vwc"]),
+        vwc,
         model() if kind == "nvm" else model(**values),
         values if kind == "nvm" else {},
-        {name: entry["source"] for name, entry in entries.items()},
+        {key: entry["source"] for key, entry in entries.items()},
     )
+
+
+def _read(path: Path) -> dict[str, object]:
+    if not path.is_file():
+        raise FileNotFoundError(errno.ENOENT, "there is no such file")
+    with path.open("rb") as file:
+        data = file.read(MAX_BYTES + 1)
+    if len(data) > MAX_BYTES:
+        raise ValueError(f"{path.stem}: larger than {MAX_BYTES >> 20} MiB: not a profile")
+    try:
+        return tomllib.loads(data.decode())
+    except ValueError as error:  # of either
+        raise ValueError(f"{path.stem}: it is not TOML: {error}") from None
+
+
+def _value(where: str, row: tuple[str, int, int] | None, entry: object) -> int:
+    """One entry of a profile; ``row``: the unit and the limits of its parameter."""
+    if row is None:
+        raise ValueError(f"{where}: there is no parameter of this name")
+    unit, low, high = row
+    if not isinstance(entry, dict) or set(entry) != {"value", "unit", "source"}:
+        raise ValueError(f"{where}: needs a value, a unit and a source, and nothing else")
+    if entry["unit"] != unit:
+        raise ValueError(f'{where}: its unit is "{unit}", not "{entry["unit"]}"')
+    value, source = entry["value"], entry["source"]
+    if type(value) is not int or not isinstance(source, str) or not source:
+        raise ValueError(f"{where}: needs a whole number, and a source that says something")
+    if not low <= value <= high:
+        raise ValueError(f"{where}: {value} is out of range ({low} to {high})")
+    return value
 
 
 def profiles() -> dict[str, Profile]:

@@ -182,6 +182,8 @@ def _words_of(mark: marks.Marker) -> str:
             return "`true` or `false`"
         case marks.Cpus():
             return "CPUs"
+        case marks.ProfileOf():
+            return f"{' or '.join(f'`{name}`' for name in mark.known)}, or [a file of your own](media.md#a-profile-of-your-own)"
         case marks.Medium():
             return "parameters, see [media](media.md)"
     return "table"
@@ -210,6 +212,8 @@ def _default(f: Field[Any], hint: Any) -> str:
             return "none"
         case bool(), _:
             return f"`{str(f.default).lower()}`"
+        case Profile(name=name), _:
+            return f"`{name}`"
         case _, marks.Size():
             return f"`{format_size(f.default)}`"
         case _, marks.Duration():
@@ -247,6 +251,25 @@ parameters of an SSD or a disk. Those that are live may also be changed while th
 """
 
 
+OWN = """\
+## A profile of your own
+
+`[device.x] profile = "mine.toml"` takes a profile out of a file, relative to the scenario's. Like nvlab's own it gives each
+number with its unit and its source, as the tables here do; an `nvm` device needs all of its six (see `optane`), an `ssd` or `hdd`
+those that differ from the defaults above.
+
+```toml
+title = "The drive in my desk"
+kind = "ssd"
+vwc = true   # whether it has a volatile write cache
+
+[parameters]
+channels = { value = 4, unit = "", source = "the vendor's data sheet" }
+read_lsb = { value = 61_000, unit = "ns", source = "measured: fio, 4 KiB random reads at queue depth 1, less the link" }
+```
+"""
+
+
 def media_page() -> str:
     """docs/media.md."""
     lines = ["| parameter | what | values | unit | default | live |", "| --- | --- | --- | --- | --- | --- |"]
@@ -254,7 +277,7 @@ def media_page() -> str:
         f"| `{p.name}` | {p.what} | {p.low} to {p.high} | {p.unit} | {p.initial} | {'yes' if p.live else ''} |"
         for p in PARAMETERS.values()
     ]
-    return "\n".join([MEDIA_HEAD, *lines, "", "## Profiles", "", *(_profile(p) for p in profiles().values())])
+    return "\n".join([MEDIA_HEAD, *lines, "", OWN, "## Profiles", "", *(_profile(p) for p in profiles().values())])
 
 
 def _profile(profile: Profile) -> str:

@@ -11,7 +11,7 @@ from typing import Annotated
 from nvlab.errors import Problem
 from nvlab.layers import fault
 from nvlab.layers.base import Built, Lab, LayerKind, Object, provided
-from nvlab.layers.fields import Choice, Cpus, Doc, Duration, Flag, Medium, Size, Text, Whole
+from nvlab.layers.fields import Choice, Cpus, Doc, Duration, Flag, Medium, ProfileOf, Size, Text, Whole
 from nvlab.medium import PARAMETERS, Profile, profiles
 from nvlab.plan import Layer, Step
 from nvlab.units import format_cpus, human_size
@@ -36,7 +36,9 @@ class Device:
     """A virtual NVMe device."""
 
     size: Annotated[int, Size(1 << 20, 1 << 44, 1 << 12), Doc("capacity; its region is 1 MiB larger")]
-    profile: Annotated[str, Choice(tuple(PROFILES)), Doc("what it is like: its kind, its medium, how fast it is")] = "optane"
+    profile: Annotated[
+        Profile, ProfileOf(PROFILES), Doc("what it is like: its kind, its medium, how fast it is; one of nvlab's or a file")
+    ] = PROFILES["optane"]
     count: Annotated[int, Whole(1, 32), Doc("how many like it")] = 1
     cpus: Annotated[int | tuple[int, ...] | None, Cpus(), Doc("CPUs that serve it: how many, or which (default: all)")] = None
     block_size: Annotated[int, Choice((512, 4096)), Doc("logical block, bytes")] = 512
@@ -99,7 +101,7 @@ TIMING: dict[str, tuple[str, Callable[[int], int]]] = {
 
 def profile_of(spec: Device) -> Profile:
     """The device's profile, with what the scenario says otherwise."""
-    profile = PROFILES[spec.profile]
+    profile = spec.profile
     said = {key: getattr(spec, key) for key in TIMING}
     timing = {TIMING[key][0]: TIMING[key][1](value) for key, value in said.items() if value is not None}
     cache = profile.vwc if spec.volatile_cache is None else spec.volatile_cache
@@ -109,13 +111,13 @@ def profile_of(spec: Device) -> Profile:
 def _check_profile(obj: Object) -> Iterator[Problem]:
     """An NVM device has a timing, the other kinds have a medium."""
     spec: Device = obj.spec
-    kind = PROFILES[spec.profile].kind
+    kind, name = spec.profile.kind, spec.profile.name
     if kind == "nvm" and spec.medium:
-        others = ", ".join(name for name, profile in PROFILES.items() if profile.kind != "nvm")
-        yield Problem(f"{obj.path}.medium", f"profile {spec.profile!r} is no SSD or disk; those are: {others}")
+        others = ", ".join(other for other, profile in PROFILES.items() if profile.kind != "nvm")
+        yield Problem(f"{obj.path}.medium", f"profile {name!r} is no SSD or disk; those are: {others}")
     for key in TIMING:
         if kind != "nvm" and getattr(spec, key) is not None:
-            yield Problem(f"{obj.path}.{key}", f"profile {spec.profile!r} is {kind}: its speed follows from {obj.path}.medium")
+            yield Problem(f"{obj.path}.{key}", f"profile {name!r} is {kind}: its speed follows from {obj.path}.medium")
 
 
 def _check_stand_in(obj: Object) -> Iterator[Problem]:
@@ -133,8 +135,8 @@ def build(obj: Object, lab: Lab) -> Built:
     steps = [_stand_in(obj, lab, name) if spec.module else _configfs(obj, lab, name) for name in names]
     shared = [] if spec.module else [Step("device/module", "module.insert", {"path": lab.facts.nvlab_ko}, obj.path)]
     dev = f"{{{names[0]}.dev}}  " if len(names) == 1 else f"{len(names)} × "
-    profile = "no delay" if spec.profile == "none" else spec.profile
-    what = PurePosixPath(spec.module).name if spec.module else f"{PROFILES[spec.profile].kind}, {profile}"
+    profile = "no delay" if spec.profile is NO_DELAY else spec.profile.name
+    what = PurePosixPath(spec.module).name if spec.module else f"{spec.profile.kind}, {profile}"
     cpus = format_cpus(_cpus(spec, lab))
     summary = f"{dev}{human_size(spec.size)}  {what}" + (f", CPUs {cpus}" if cpus else "")
     if spec.fault:

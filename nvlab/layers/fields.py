@@ -8,11 +8,13 @@ A marker's ``read`` takes the TOML value and returns the value of the field, or 
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
+from pathlib import Path
 from typing import Any
 
-from nvlab.medium import PARAMETERS
+from nvlab.medium import PARAMETERS, Profile, load_profile
 from nvlab.units import MAX_BYTES, MAX_NS, format_size, format_time, parse_cpus, parse_size, parse_time
 
 
@@ -254,6 +256,34 @@ class Medium(Marker):
             for row in PARAMETERS.values()
         }
         return {"type": "object", "properties": properties, "additionalProperties": False}
+
+
+@dataclass(frozen=True)
+class ProfileOf(Marker):
+    """One of the ``known`` profiles by its name, or the file of another one (mine.toml), read as a Profile.
+
+    A relative path starts where the scenario's file is, which whoever validates gives as the context.
+    """
+
+    known: Mapping[str, Profile]
+
+    def read(self, value: Any, directory: Path | None = None) -> Profile:
+        if isinstance(value, str) and value in self.known:
+            return self.known[value]
+        names = f"{', '.join(self.known)}, or the file of a profile of your own, like mine.toml"
+        if not isinstance(value, str) or not re.fullmatch(r"([^\0]*/)?[\w.+-]+\.toml", value):
+            raise ValueError(f"{value!r} is not one of: {names}")
+        try:
+            return load_profile((directory or Path()) / value)
+        except OSError as error:
+            raise ValueError(f"cannot read the profile {value!r}: {error.strerror}") from None
+
+    def schema(self) -> dict[str, Any]:
+        return {"anyOf": [{"enum": list(self.known)}, {"type": "string", "pattern": r"\.toml$"}]}
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: Any) -> dict[str, Any]:
+        read = lambda value, info: self.read(value, info.context)  # noqa: E731
+        return {"type": "function-plain", "function": {"type": "with-info", "function": read}}
 
 
 @dataclass(frozen=True)

@@ -50,11 +50,11 @@ def load(path: Path) -> Scenario:
         text = data.decode()
     except UnicodeDecodeError:
         raise InvalidScenario(str(path), [Problem("", "it is not UTF-8 text")]) from None
-    return loads(text, source=str(path), name=_stem_name(path))
+    return loads(text, source=str(path), name=_stem_name(path), directory=path.parent)
 
 
-def loads(text: str, *, source: str = "<text>", name: str = "lab") -> Scenario:
-    """The scenario in a text; ``name`` is the lab's unless the text has one."""
+def loads(text: str, *, source: str = "<text>", name: str = "lab", directory: Path | None = None) -> Scenario:
+    """The scenario in a text; ``name`` is the lab's unless the text has one, ``directory`` where files it names are."""
     try:
         data = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
@@ -62,7 +62,7 @@ def loads(text: str, *, source: str = "<text>", name: str = "lab") -> Scenario:
     problems = [*_check_top(data)]
     objects: dict[str, Object] = {}
     for kind in KINDS.values():
-        for obj in _objects(kind, data.get(kind.table, {}), problems):
+        for obj in _objects(kind, data.get(kind.table, {}), directory, problems):
             if obj.name in objects:
                 problems.append(Problem(obj.path, f"the name is taken by {objects[obj.name].path}; names are unique in a file"))
             objects[obj.name] = obj
@@ -93,7 +93,7 @@ def _check_top(data: Mapping[str, Any]) -> Iterator[Problem]:
         yield Problem("", "it describes nothing; begin with a [device.x] or a [disk.x]")
 
 
-def _objects(kind: LayerKind, tables: Any, problems: list[Problem]) -> Iterator[Object]:
+def _objects(kind: LayerKind, tables: Any, directory: Path | None, problems: list[Problem]) -> Iterator[Object]:
     if not isinstance(tables, dict):
         problems.append(Problem(kind.table, f"write [{kind.table}.NAME]"))
         return
@@ -105,7 +105,7 @@ def _objects(kind: LayerKind, tables: Any, problems: list[Problem]) -> Iterator[
             problems.append(Problem(where, "a name is a small letter, then small letters, digits, - and _, at most 31 in all"))
         else:
             try:
-                yield Object(kind.table, name, adapter(kind.spec).validate_python(table))
+                yield Object(kind.table, name, adapter(kind.spec).validate_python(table, context=directory))
             except ValidationError as error:
                 problems.extend(_problem(where, kind, e) for e in error.errors())
 

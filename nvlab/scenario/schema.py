@@ -12,6 +12,7 @@ from pydantic import ConfigDict, TypeAdapter, with_config
 from nvlab.layers import KINDS
 from nvlab.layers.base import LayerKind
 from nvlab.layers.fields import Doc
+from nvlab.medium import Profile
 
 SCHEMA_VERSION = 1
 
@@ -74,3 +75,6 @@ def nested(spec: type) -> list[type]:
 def _describe(spec: type, schema: dict[str, Any]) -> None:
     for name, text in docs(spec).items():
         schema["properties"][name]["description"] = text
+    for f in fields(spec):
+        if isinstance(f.default, Profile):  # as one would write it
+            schema["properties"][f.name]["default"] = f.default.name

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from nvlab import cli
+from nvlab.medium import load_profile
 from nvlab.scenario import loads
 
 ROOT = Path(__file__).parents[2]
@@ -32,8 +33,12 @@ def test_links_lead_somewhere(page):
 
 
 @each_page
-def test_scenarios_shown_are_valid(page):
+def test_scenarios_and_profiles_shown_are_valid(page, tmp_path):
     for text in re.findall(r"```toml\n(.*?)```", page.read_text(), re.S):
+        if "[parameters]" in text:
+            (tmp_path / "shown.toml").write_text(text)
+            load_profile(tmp_path / "shown.toml")
+            continue
         loads(text if "schema =" in text else f"schema = 1\n{text}")
 
 

@@ -31,7 +31,7 @@ MAY_USE: dict[str, set[str]] = {
     "journal": BASE | {"plan"},
     "leases": BASE | {"lock"},
     "layers": BASE | {"kernel", "medium", "plan", "workload"},
-    "scenario": BASE | {"layers"},
+    "scenario": BASE | {"layers", "medium"},
     "planner": BASE | {"layers", "plan", "scenario"},
     "engine": BASE | {"journal", "kernel", "leases", "lock", "plan"},
     "record": BASE | {"host", "kernel", "sim", "workload"},

@@ -3,11 +3,16 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from nvlab.errors import InvalidScenario
+from nvlab.layers.base import Facts
+from nvlab.planner import make_plan
+from nvlab.scenario import load
 from nvlab.sim import PARAMETERS, Config, Device, Flag, Opcode, commands, load_profile, model, profiles
 from nvlab.sim._core import ffi, lib
 
@@ -73,28 +78,63 @@ def test_drives_are_as_fast_as_they_should_be() -> None:
     assert latency["tlc-enterprise"] < latency["qlc"] < latency["hdd-7200"] / 10
 
 
+MINE = 'title = "Mine"\nkind = "ssd"\nvwc = true\n[parameters]\n'
+ERASE = '{ value = 7, unit = "ns", source = "a guess" }'
+
+
 @pytest.mark.parametrize(
-    ("line", "problem"),
+    ("text", "problem"),
     [
-        ('speed = { value = 1, unit = "ns", source = "x" }', "no parameter speed"),
-        ("erase = { value = 1, source = 'x' }", "needs a value, a unit and a source"),
-        ('erase = { value = 1, unit = "us", source = "x" }', 'its unit is "ns", not "us"'),
-        ('erase = { value = 1.5, unit = "ns", source = "x" }', "whole number"),
-        ('erase = { value = 1, unit = "ns", source = "" }', "source that says something"),
+        ("title = ", "not TOML"),
+        ("\xff", "not TOML"),
+        (MINE.replace('"ssd"', '"floppy"'), "kind 'floppy' is not one of: nvm, ssd, hdd"),
+        (MINE.replace("vwc = true", ""), "needs a title"),
+        (MINE.replace('"Mine"', "5"), "needs a title"),
+        ("[parameters]\n", "kind None"),
+        ("speed = 1\n" + MINE, "speed: not a key of a profile"),
+        (MINE.replace("ssd", "nvm"), "needs read_delay, read_time, unit_shift, units, write_delay, write_time as well"),
+        (MINE + 'speed = { value = 1, unit = "ns", source = "x" }', "mine.speed: there is no parameter"),
+        (MINE + "erase = 7", "mine.erase: needs a value, a unit and a source"),
+        (MINE + "erase = { value = 1, source = 'x' }", "mine.erase: needs a value, a unit and a source"),
+        (MINE + 'erase = { value = 1, unit = "us", source = "x" }', 'its unit is "ns", not "us"'),
+        (MINE + 'erase = { value = 1.5, unit = "ns", source = "x" }', "whole number"),
+        (MINE + 'erase = { value = true, unit = "ns", source = "x" }', "whole number"),
+        (MINE + 'erase = { value = 1, unit = "ns", source = "" }', "source that says something"),
+        (MINE + 'erase = { value = 5_000_000_000, unit = "ns", source = "x" }', "out of range .0 to 4000000000."),
+        ("#" * (1 << 20) + MINE, "larger than 1 MiB"),
     ],
 )
-def test_a_users_profile_with_a_mistake_is_refused_by_name(tmp_path: Path, line: str, problem: str) -> None:
+def test_a_users_profile_with_a_mistake_is_refused_by_name(tmp_path: Path, text: str, problem: str) -> None:
     path = tmp_path / "mine.toml"
-    path.write_text(f'title = "Mine"\nkind = "ssd"\nvwc = true\n[parameters]\n{line}\n')
+    path.write_bytes(text.encode("latin-1"))
     with pytest.raises(ValueError, match=problem):
         load_profile(path)
 
 
+def test_a_scenario_finds_a_users_profile_beside_itself(tmp_path: Path) -> None:
+    (tmp_path / "mine.toml").write_text(f"{MINE}erase = {ERASE}\n")
+    scenario = tmp_path / "lab.toml"
+    scenario.write_text('schema = 1\n[device.d]\nsize = "64M"\nprofile = "mine.toml"\nmedium = { spare = 280 }\n')
+    (step,) = [step for step in make_plan(load(scenario), None, Facts(reserved=((1 << 32, GIB),))).steps if step.provides == "d"]
+    assert step.args["attributes"]["kind"] == "ssd"
+    assert {k: v for k, v in step.args["attributes"].items() if "/" in k} == {"medium/erase": 7, "medium/spare": 280}
+
+
+@pytest.mark.parametrize("name", ["other.toml", "directory.toml", "fifo.toml"])
+def test_a_users_profile_that_is_no_file_is_refused(tmp_path: Path, name: str) -> None:
+    (tmp_path / "directory.toml").mkdir()
+    os.mkfifo(tmp_path / "fifo.toml")
+    scenario = tmp_path / "lab.toml"
+    scenario.write_text(f'schema = 1\n[device.d]\nsize = "64M"\nprofile = "{name}"\n')
+    with pytest.raises(InvalidScenario) as refused:
+        load(scenario)
+    (problem,) = refused.value.problems
+    assert (problem.where, problem.what) == ("device.d.profile", f"cannot read the profile '{name}': there is no such file")
+
+
 def test_a_users_profile_sets_what_it_says_and_no_more(tmp_path: Path) -> None:
     path = tmp_path / "mine.toml"
-    path.write_text(
-        'title = "Mine"\nkind = "ssd"\nvwc = true\n[parameters]\nerase = { value = 7, unit = "ns", source = "a guess" }\n'
-    )
+    path.write_text(f"{MINE}erase = {ERASE}\n")
     assert load_profile(path).model == model(erase=7)
 
 
