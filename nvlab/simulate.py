@@ -20,6 +20,7 @@ from nvlab.errors import InvalidScenario, Problem, UsageError
 from nvlab.layers.base import Facts, Lab, Object, provided
 from nvlab.layers.device import Device as DeviceSpec
 from nvlab.layers.device import profile_of
+from nvlab.layers.fault import millionths
 from nvlab.layers.workload import runs
 from nvlab.record import EVENTS, JOB, SAMPLES, WORKLOAD
 from nvlab.record.buckets import bucket_of
@@ -28,7 +29,7 @@ from nvlab.record.rundir import RunDir
 from nvlab.record.telemetry import convert_samples
 from nvlab.scenario import load
 from nvlab.scenario.load import Scenario
-from nvlab.sim import Config, Device, Kind, Opcode, commands
+from nvlab.sim import ANY_OPCODE, Config, Device, Fault, Kind, Opcode, Rule, commands
 from nvlab.sim.closed import Job, closed_loop
 from nvlab.sim.inputs import read_recorded
 from nvlab.sim.load import Load, not_simulated
@@ -36,6 +37,14 @@ from nvlab.workload.fio import DEFAULT_RUNTIME, Section, Target, job_sections, r
 
 Emit = Callable[[dict[str, Any]], None]
 REST = 1_000_000_000  # ns of peace between two loads
+OPCODES = {
+    "any": ANY_OPCODE,
+    "read": Opcode.READ,
+    "write": Opcode.WRITE,
+    "flush": Opcode.FLUSH,
+    "write-zeroes": Opcode.WRITE_ZEROES,
+    "dsm": Opcode.DSM,
+}
 WHAT = "the device alone, simulated in virtual time: neither drivers nor the layers over it"
 
 
@@ -128,8 +137,8 @@ def _workloads(scenario: Scenario) -> Iterator[Work]:
         sections = job_sections(obj.spec.fio, obj.name)
         problems += _not_possible(obj, sections, devices)
         works += _works(obj, sections, devices, scenario) if not problems else []
-    if problems:
-        raise InvalidScenario(f"{scenario.source}, simulated", problems)
+    used = {ref for obj in scenario.of("workload") for ref in obj.spec.on}
+    _refuse(scenario, [*problems, *_faults_not_possible(scenario, used)])
     if not works:
         raise UsageError(f"{scenario.source} has no workload", hint="add a [workload.x], or name recorded I/O with --io")
     yield from works
@@ -149,6 +158,22 @@ def _not_possible(obj: Object, sections: Sequence[Section], devices: Mapping[str
             yield Problem(f"{obj.path}.fio.{key}", "the simulator has not got this; leave it out, or nvlab run the lab")
 
 
+def _faults_not_possible(scenario: Scenario, used: set[str]) -> Iterator[Problem]:
+    """What a fault does to a command beside its time is up to drivers, and to queues that only they have."""
+    for obj in scenario.of("device"):
+        for name, fault in obj.spec.fault.items() if used.intersection(provided(obj)) else ():
+            path = f"{obj.path}.fault.{name}"
+            if fault.action != "delay":
+                yield Problem(f"{path}.action", f'only "delay" can be simulated, there is no driver to meet {fault.action!r}')
+            if fault.queue:
+                yield Problem(f"{path}.queue", "the simulator has no queues; leave it out, or nvlab run the lab")
+
+
+def _refuse(scenario: Scenario, problems: Sequence[Problem]) -> None:
+    if problems:
+        raise InvalidScenario(f"{scenario.source}, simulated", problems)
+
+
 def _works(
     obj: Object, sections: tuple[Section, ...], devices: Mapping[str, DeviceSpec], scenario: Scenario
 ) -> Iterator[Work]:
@@ -164,6 +189,7 @@ def _recorded(scenario: Scenario, options: Options) -> Iterator[Work]:
     if chosen not in devices:
         raise UsageError("which device is it for?", hint=f"--on one of: {', '.join(devices) or 'none, add a [device.x]'}")
     assert options.recorded
+    _refuse(scenario, [*_faults_not_possible(scenario, {chosen})])
     name = options.recorded.stem
     yield Work(name, name, chosen, False, 0, 0, devices[chosen], recorded=options.recorded)
 
@@ -186,7 +212,17 @@ def _prepared(spec: DeviceSpec, precondition: float) -> Simulated:
         n = min(left, 1 << 20)
         _write(made, rng.integers(0, made.blocks // per_unit, n).astype(np.uint64) * np.uint64(per_unit), per_unit)
         left -= n
+    for slot, rule in enumerate(_rules(spec)):
+        made.device.set_rule(slot, rule, made.now)
     return made
+
+
+def _rules(spec: DeviceSpec) -> Iterator[Rule]:
+    for fault in spec.fault.values():
+        if fault.enable:
+            same = {key: getattr(fault, key) for key in ("nsid", "slba", "nlb", "every", "count")}
+            chance = millionths(fault.probability)
+            yield Rule(Fault.DELAY, OPCODES[fault.opcode], chance=chance, delay=fault.delay or 0, **same)
 
 
 def _write(made: Simulated, slba: NDArray[np.uint64], nlb: int) -> None:
@@ -255,7 +291,7 @@ def _piece(
     kept = (cmds["now"] >= counted) & np.isin(cmds["opcode"], [Opcode.READ, Opcode.WRITE])
     cmds, decisions = cmds[kept], decisions[kept]
     if decisions["status"].any():
-        raise ValueError(f"the device refused {np.count_nonzero(decisions['status'])} commands: it is worn out, or a fault hit")
+        raise ValueError(f"the device refused {np.count_nonzero(decisions['status'])} commands: it is worn out")
     op = (cmds["opcode"] == Opcode.WRITE).astype(np.uint8)
     size = cmds["nlb"].astype(np.uint32) << np.uint32(shift)
     return Piece(section, job, decisions["target"], decisions["target"] - cmds["now"], op, size)

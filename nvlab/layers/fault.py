@@ -71,9 +71,14 @@ def _check_one(path: str, fault: Fault, blocks: int) -> Iterator[Problem]:
         yield Problem(f"{path}.opcode", f"{fault.opcode} carries no data to corrupt; use read, write or any")
 
 
+def millionths(probability: float) -> int:
+    """As the core counts chances."""
+    return max(1, round(probability * MILLION))
+
+
 def attributes(fault: Fault) -> dict[str, object]:
     """The rule's attributes in configfs, but for ``enable``."""
     own: dict[str, object] = {"action": fault.action}
     own |= {key: getattr(fault, key) for key in ("opcode", "slba", "nlb", "nsid", "queue", "every", "count")}
-    own["chance"] = max(1, round(fault.probability * MILLION))
+    own["chance"] = millionths(fault.probability)
     return own | {key: getattr(fault, key) for key, action in _BELONGS.items() if fault.action == action}

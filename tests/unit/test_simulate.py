@@ -286,9 +286,26 @@ def test_recorded_io_is_replayed_at_its_times(tmp_path: Path) -> None:
     assert int(began[1] - began[0]) == 1_499_999_000
 
 
+def test_a_rule_delays_what_it_hits_from_the_first_load_on(tmp_path: Path) -> None:
+    rule = '[device.ssd.fault.slow]\naction = "delay"\ndelay = "7ms"\nopcode = "read"\nevery = 10\n'
+    off = rule.replace("slow", "off").replace("7ms", "70ms") + "enable = false\n"
+    load = FIO_ON.format(on="ssd", fio='{ rw = "randrw", iodepth = 4, runtime = "50ms" }')
+    (work,) = load_run(simulated(tmp_path, DEVICE + rule + off + load)).workloads
+    read = work.latency["op"] == 0
+    hit = work.latency["latency"] > 7_000_000
+    assert hit[read].mean() == pytest.approx(0.1, abs=0.01)
+    assert not hit[~read].any() and work.latency["latency"].max() < 70_000_000
+
+
+FAULT = "[device.ssd.fault.x]\n"
+READS = FIO_ON.format(on="ssd", fio='{ rw = "read" }')
+
+
 @pytest.mark.parametrize(
     ("body", "where", "what"),
     [
+        (f'{FAULT}action = "delay"\ndelay = "1s"\nqueue = 2\n{READS}', "device.ssd.fault.x.queue", "has no queues"),
+        (f'{FAULT}action = "drop"\n{READS}', "device.ssd.fault.x.action", 'only "delay"'),
         (FIO_ON.format(on="d", fio='{ rw = "read" }') + '[disk.d]\nsize = "64M"\n', "workload.w.on", "no virtual device"),
         (FIO_ON.format(on="ssd", fio='{ rw = "read", fsync = 1 }'), "workload.w.fio.fsync", "has not got this"),
     ],
