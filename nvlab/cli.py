@@ -94,7 +94,7 @@ def _run(args: argparse.Namespace) -> int:
 def _simulate(args: argparse.Namespace) -> int:
     from nvlab import simulate
 
-    options = simulate.Options(args.precondition, args.io, args.on)
+    options = simulate.Options(args.precondition, args.io, args.on, args.restore, args.save)
     path = simulate.simulate(args.scenario, args.runs, options, sys.argv[1:], _screen(args))
     _result(args, {"run": str(path)}, f"{path}\nNext: nvlab report {path.name}")
     return 0
@@ -203,17 +203,24 @@ def _record_verbs(verbs: Any) -> None:
         "simulate",
         _simulate,
         "run a scenario's loads on its virtual devices alone, without a kernel and far faster than real time",
-        "nvlab simulate scenarios/bare-nvme.toml --precondition 2",
+        "nvlab simulate mine.toml --precondition 2",
     )
     _scenario(simulate)
     simulate.add_argument("--io", type=Path, help="recorded I/O instead: fio's iolog, blkparse's output, an MSR Cambridge trace")
-    simulate.add_argument("--on", help="the device that recorded I/O is for (default: the only one)")
+    simulate.add_argument("--on", help="the device that recorded I/O and snapshots are of (default: the only one)")
     simulate.add_argument(
         "--precondition",
         type=float,
         default=0,
         metavar="N",
         help="write N times the capacity at random first, after filling it in order (default: 0)",
+    )
+    simulate.add_argument("--save", type=Path, metavar="FILE", help="write a snapshot of the device at the end")
+    simulate.add_argument(
+        "--restore",
+        type=Path,
+        metavar="FILE",
+        help="begin with the device of a snapshot, one of your own: it is the core's memory as it was",
     )
     _runs_option(simulate)
     runs = _verb(verbs, "runs", _runs, "list recorded runs", "nvlab runs --json")

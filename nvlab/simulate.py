@@ -29,7 +29,7 @@ from nvlab.record.rundir import RunDir
 from nvlab.record.telemetry import convert_samples
 from nvlab.scenario import load
 from nvlab.scenario.load import Scenario
-from nvlab.sim import ANY_OPCODE, Config, Device, Fault, Kind, Opcode, Rule, commands
+from nvlab.sim import ANY_OPCODE, MAX_RULES, Config, Device, Fault, Kind, Opcode, Rule, commands
 from nvlab.sim.closed import Job, closed_loop
 from nvlab.sim.inputs import read_recorded
 from nvlab.sim.load import Load, not_simulated
@@ -50,11 +50,14 @@ WHAT = "the device alone, simulated in virtual time: neither drivers nor the lay
 
 @dataclass(frozen=True)
 class Options:
-    """What the command line says beside the scenario: how often the capacity is written at random first, recorded I/O, where."""
+    """What the command line says beside the scenario: how often the capacity is written at random first, recorded I/O, which
+    device that and snapshots are of, the snapshot to begin with, where one of the end goes."""
 
     precondition: float = 0
     recorded: Path | None = None
     device: str | None = None
+    restore: Path | None = None
+    save: Path | None = None
 
 
 @dataclass
@@ -94,6 +97,8 @@ def simulate(path: Path, base: Path, options: Options, argv: list[str], emit: Em
 
     scenario = load(path)
     todo = list(_recorded(scenario, options) if options.recorded else _workloads(scenario))
+    devices = _restored(scenario, options) if options.restore else {}
+    saved = _chosen(scenario, options) if options.save else ""
     directory = RunDir.create(base, scenario.name)
     facts = {
         "title": scenario.title,
@@ -102,13 +107,25 @@ def simulate(path: Path, base: Path, options: Options, argv: list[str], emit: Em
         "provenance": {"controller": provenance.controller(argv)},
     }
     directory.write(scenario.name, scenario.text, str(path.resolve()), facts)
-    devices: dict[str, Simulated] = {}
     for work in todo:
         emit({"kind": "workload", "name": work.name})
         if work.variant not in devices:
             devices[work.variant] = _prepared(work.spec, options.precondition)
         _record(directory.new_workload(work.name), work, devices[work.variant])
+    if options.save:
+        last = devices.get(saved) or _prepared(_devices(scenario)[saved], options.precondition)
+        _save(options.save, last.device)
     return directory.path
+
+
+def _save(path: Path, device: Device) -> None:
+    """Write a snapshot whole or not at all: an older one may be what the device began with."""
+    new = path.with_name(f"{path.name}.new")
+    try:
+        new.write_bytes(device.save())
+        new.replace(path)
+    except OSError as error:
+        raise UsageError(f"cannot write {path}: {error.strerror}", hint="the run itself is recorded") from error
 
 
 # -- what is to be done ----------------------------------------------------------------------------------------
@@ -183,11 +200,17 @@ def _works(
         yield Work(**which, spec=devices[run["variant"]], sections=sections)
 
 
-def _recorded(scenario: Scenario, options: Options) -> Iterator[Work]:
+def _chosen(scenario: Scenario, options: Options) -> str:
+    """The device that recorded I/O and snapshots are of."""
     devices = _devices(scenario)
     chosen = options.device or (next(iter(devices)) if len(devices) == 1 else "")
     if chosen not in devices:
         raise UsageError("which device is it for?", hint=f"--on one of: {', '.join(devices) or 'none, add a [device.x]'}")
+    return chosen
+
+
+def _recorded(scenario: Scenario, options: Options) -> Iterator[Work]:
+    devices, chosen = _devices(scenario), _chosen(scenario, options)
     assert options.recorded
     _refuse(scenario, [*_faults_not_possible(scenario, {chosen})])
     name = options.recorded.stem
@@ -197,10 +220,32 @@ def _recorded(scenario: Scenario, options: Options) -> Iterator[Work]:
 # -- the device ------------------------------------------------------------------------------------------------
 
 
+def _config(spec: DeviceSpec) -> Config:
+    return Config.of(profile_of(spec), spec.size, seed=spec.seed, block_shift=spec.block_size.bit_length() - 1)
+
+
+def _restored(scenario: Scenario, options: Options) -> dict[str, Simulated]:
+    """The device of a snapshot, by its name, as the scenario has it now: what is live may differ."""
+    chosen = _chosen(scenario, options)
+    spec = _devices(scenario)[chosen]
+    assert options.restore
+    if options.precondition:
+        raise UsageError("a drive of a snapshot has its past", hint="leave out --precondition, or --restore")
+    try:
+        made = Simulated(Device.load(options.restore.read_bytes(), _config(spec)))
+    except (ValueError, OSError) as error:
+        hint = f"size, block_size, seed, profile and medium of device.{chosen} must be those it was saved with"
+        raise UsageError(f"{options.restore}: {error}", hint=hint) from error
+    flushed = made.device.submit(commands(Opcode.FLUSH))  # no earlier than all it has seen
+    made.now = int(flushed["target"][0]) + REST
+    _set_rules(made, spec)
+    return {chosen: made}
+
+
 def _prepared(spec: DeviceSpec, precondition: float) -> Simulated:
     """A device that was filled once in order, then written at random so many times over: what a drive in use is like."""
-    shift = spec.block_size.bit_length() - 1
-    made = Simulated(Device(Config.of(profile_of(spec), spec.size, seed=spec.seed, block_shift=shift)))
+    made = Simulated(Device(_config(spec)))
+    shift = made.shift
     step = min(256, made.blocks)
     _write(made, np.arange(made.blocks // step).astype(np.uint64) * np.uint64(step), step)
     if made.blocks % step:
@@ -212,9 +257,15 @@ def _prepared(spec: DeviceSpec, precondition: float) -> Simulated:
         n = min(left, 1 << 20)
         _write(made, rng.integers(0, made.blocks // per_unit, n).astype(np.uint64) * np.uint64(per_unit), per_unit)
         left -= n
-    for slot, rule in enumerate(_rules(spec)):
-        made.device.set_rule(slot, rule, made.now)
+    _set_rules(made, spec)
     return made
+
+
+def _set_rules(made: Simulated, spec: DeviceSpec) -> None:
+    """Those of the scenario, and no others."""
+    rules = [*_rules(spec)]
+    for slot in range(MAX_RULES):
+        made.device.set_rule(slot, rules[slot] if slot < len(rules) else None, made.now)
 
 
 def _rules(spec: DeviceSpec) -> Iterator[Rule]:

@@ -14,6 +14,8 @@ from nvlab.analysis.report import write_report
 from nvlab.analysis.runs import load_run
 from nvlab.analysis.table import terminal_table
 from nvlab.errors import InvalidScenario, UsageError
+from nvlab.layers.device import profile_of
+from nvlab.scenario import loads
 from nvlab.sim import COMMAND, Config, Device, Opcode, Timing, commands
 from nvlab.sim.closed import Job, closed_loop
 from nvlab.sim.inputs import FLUSH, READ, WRITE, read_recorded
@@ -229,6 +231,11 @@ def simulated(tmp_path: Path, body: str, **options: object) -> Path:
     return simulate(path, tmp_path / "runs", Options(**options), [], lambda _: None)  # type: ignore[arg-type]
 
 
+def config_of(body: str) -> Config:
+    (obj,) = loads("schema = 1\n" + body).of("device")
+    return Config.of(profile_of(obj.spec), obj.spec.size, seed=obj.spec.seed, block_shift=12)
+
+
 LOADS = (
     DEVICE
     + """
@@ -246,6 +253,7 @@ c = { rw = "randread", stonewall = true }
 """
 )
 FIO_ON = '[workload.w]\non = "{on}"\nfio = {fio}\n'
+READS = FIO_ON.format(on="ssd", fio='{ rw = "read" }')
 
 
 def test_a_run_is_like_any_other(tmp_path: Path) -> None:
@@ -297,8 +305,41 @@ def test_a_rule_delays_what_it_hits_from_the_first_load_on(tmp_path: Path) -> No
     assert not hit[~read].any() and work.latency["latency"].max() < 70_000_000
 
 
+def test_a_drive_is_saved_and_goes_on_as_if_it_had_never_stopped(tmp_path: Path) -> None:
+    def load(name: str) -> str:
+        return f'[workload.{name}]\non = "ssd"\nfio = {{ rw = "randwrite", iodepth = 8, runtime = "100ms" }}\n'
+
+    aged, twice = tmp_path / "aged", tmp_path / "twice"
+    simulated(tmp_path, DEVICE + load("a"), precondition=2.0, save=aged)
+    (one,) = load_run(simulated(tmp_path, DEVICE + load("a"), restore=aged, save=twice)).workloads
+    (two,) = load_run(simulated(tmp_path, DEVICE + load("a"), restore=aged)).workloads
+    assert np.array_equal(one.latency, two.latency)
+    with pytest.raises(UsageError, match="cannot write"):
+        simulated(tmp_path, DEVICE + load("a"), save=tmp_path / "no" / "where")
+    accounts = [Device.load(path.read_bytes(), config_of(DEVICE)).stats() for path in (aged, twice)]
+    assert accounts[1]["host_units"] - accounts[0]["host_units"] == len(one.latency)
+    assert accounts[0]["gc_units"] > 0
+
+
+@pytest.mark.parametrize(
+    ("device", "options", "said"),
+    [
+        (DEVICE.replace("64M", "65M"), {}, "of another device"),
+        (DEVICE + "seed = 9\n", {}, "refused"),
+        (DEVICE, {"precondition": 1.0}, "has its past"),
+        (DEVICE, {"restore": Path("/nowhere")}, "/nowhere"),
+        (DEVICE + DEVICE.replace("ssd", "other", 1), {}, "which device"),
+    ],
+)
+def test_a_snapshot_that_does_not_fit_is_refused(tmp_path: Path, device: str, options: dict[str, object], said: str) -> None:
+    snapshot = tmp_path / "snapshot"
+    snapshot.write_bytes(Device(config_of(DEVICE)).save())
+    with pytest.raises(UsageError, match=said):
+        simulated(tmp_path, device + READS, **({"restore": snapshot} | options))
+    assert not (tmp_path / "runs").exists()
+
+
 FAULT = "[device.ssd.fault.x]\n"
-READS = FIO_ON.format(on="ssd", fio='{ rw = "read" }')
 
 
 @pytest.mark.parametrize(
