@@ -16,8 +16,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nvlab.errors import EnvironmentNotReady, UsageError
-from nvlab.nodes import initramfs, kernels, qemu
+from nvlab.errors import EnvironmentNotReady, GuestLost, UsageError
+from nvlab.nodes import initramfs, kernels, qemu, vm
+from nvlab.nodes.kvm import Accel
 from nvlab.nodes.qemu import GuestSpec
 from nvlab.nodes.state import Process, find_processes, read_json, start_time, state_dir, write_json
 from nvlab.units import GIB, MIB
@@ -207,3 +208,27 @@ def test_what_does_not_heed_sigterm_is_killed():
     assert child.wait() == -signal.SIGKILL
     child.stdin.close()
     child.stdout.close()
+
+
+# -- a boot that goes wrong ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("accel", "console", "boots"),
+    [("tcg", "Kernel panic - not syncing: x", 2), ("kvm", "Kernel panic - not syncing: x", 1), ("tcg", "", 1)],
+)
+def test_an_emulated_kernel_that_panics_as_it_starts_is_started_once_more(monkeypatch, tmp_path, accel, console, boots):
+    monkeypatch.setenv("NVLAB_STATE", str(tmp_path))
+    monkeypatch.setattr(vm, "accelerator", lambda *_: Accel(accel, "no reason", "7.2"))
+    guest, tried = vm.Guest("g"), []
+
+    def boot(*_):
+        tried.append(guest)
+        guest.directory.mkdir(parents=True, exist_ok=True)
+        guest.console.write_text(f"{console}\n")
+        raise guest.lost("it did not boot in time")
+
+    monkeypatch.setattr(guest, "_boot", boot)
+    with pytest.raises(GuestLost):
+        guest.boot(GuestSpec(), kernels.Image(Path("/boot/vmlinuz"), "6.1"))
+    assert len(tried) == boots
