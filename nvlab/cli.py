@@ -203,7 +203,7 @@ def _record_verbs(verbs: Any) -> None:
         "simulate",
         _simulate,
         "run a scenario's loads on its virtual devices alone, without a kernel and far faster than real time",
-        "nvlab simulate mine.toml --precondition 2",
+        "nvlab simulate scenarios/spare-space.toml --precondition 2",
     )
     _scenario(simulate)
     simulate.add_argument("--io", type=Path, help="recorded I/O instead: fio's iolog, blkparse's output, an MSR Cambridge trace")

@@ -285,6 +285,13 @@ def test_an_aged_drive_writes_slower_and_says_how_much_more_it_wrote(tmp_path: P
     assert aged._json("results.json")["accounts"]["gc_units"] > 0
 
 
+def test_the_lesson_of_the_scenario_is_there_without_a_kernel(tmp_path: Path) -> None:
+    path = Path(__file__).parents[2] / "scenarios/spare-space.toml"
+    run = load_run(simulate(path, tmp_path, Options(precondition=1.0), [], lambda _: None))
+    iops = {work.facts["variant"]: work.results[0]["iops"] for work in run.workloads}
+    assert iops["roomy"] > 2 * iops["tight"]
+
+
 def test_recorded_io_is_replayed_at_its_times(tmp_path: Path) -> None:
     path = tmp_path / "io"
     path.write_text(BLKPARSE)
