@@ -37,7 +37,7 @@ demo: setup ## the hybrid NVMe drive, from nothing to a report
 
 test: setup ## everything that can be tested here, real kernels in a VM included (up to 40 min)
 	@$(MAKE) quick
-	@echo "== branches and instructions of the core"
+	@echo "== notebooks; branches and instructions of the core"
 	@$(PYTEST) -q -n 2 -m slow
 	@echo "== tests in guests, both kernels side by side"
 	@$(PYTEST) tests/vm -m "vm and not sanitize" -n 2 --tb=short --durations=20

@@ -7,24 +7,10 @@ import numpy as np
 import pytest
 
 from nvlab.sim import Config, Device, Kind, Opcode, commands, model
+from nvlab.sim.theory import greedy_amplification
 
 UNITS = 1 << 18
 MS = 1_000_000
-
-
-def greedy_amplification(line: int, lines: float, units: int) -> float:
-    """Write amplification of greedy collection under uniform random writes, in steady state.
-
-    Lines of ``line`` units lose one valid unit at a rate proportional to those they have, so in equilibrium the number
-    of lines with i valid ones goes as 1/i, from a full line down to the victims' x. They hold all ``units``:
-    (H(line) - H(x)) / (line - x) = lines / units, H the harmonic numbers; the amplification is line / (line - x). For
-    long lines H becomes the logarithm, and this Desnoyers' and Bux and Iliadis's closed form.
-    """
-    harmonic = np.concatenate([[0], np.cumsum(1 / np.arange(1, line + 1))])
-    x = np.arange(line)
-    excess = (harmonic[line] - harmonic[x]) / (line - x) - lines / units
-    victim = np.interp(0, -excess, x)
-    return line / (line - victim)
 
 
 def steady_state(spare: int, policy: int) -> tuple[float, dict[str, int]]:
