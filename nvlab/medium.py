@@ -65,14 +65,15 @@ class Profile:
 
 KINDS = ("nvm", "ssd", "hdd")
 MAX_BYTES = 1 << 20  # of a profile's file
+MAX_TIME = 4 * 10**9  # ns, of anything: the core has 32 bits for it
 _TOP = {"title", "kind", "vwc", "parameters"}
 
 # Of kind nvm: unit, lowest and highest value of each.
 TIMING: Mapping[str, tuple[str, int, int]] = {
-    "read_delay": ("ns", 0, 10**10),
-    "read_time": ("ns", 0, 10**10),
-    "write_delay": ("ns", 0, 10**10),
-    "write_time": ("ns", 0, 10**10),
+    "read_delay": ("ns", 0, MAX_TIME),
+    "read_time": ("ns", 0, MAX_TIME),
+    "write_delay": ("ns", 0, MAX_TIME),
+    "write_time": ("ns", 0, MAX_TIME),
     "units": ("", 1, 256),
     "unit_shift": ("log2 bytes", 9, 20),
 }

@@ -12,7 +12,7 @@ from nvlab.errors import Problem
 from nvlab.layers import fault
 from nvlab.layers.base import Built, Lab, LayerKind, Object, provided
 from nvlab.layers.fields import Choice, Cpus, Doc, Duration, Flag, Medium, ProfileOf, Size, Text, Whole
-from nvlab.medium import PARAMETERS, Profile, profiles
+from nvlab.medium import MAX_TIME, PARAMETERS, Profile, profiles
 from nvlab.plan import Layer, Step
 from nvlab.units import format_cpus, human_size
 
@@ -45,10 +45,10 @@ class Device:
     volatile_cache: Annotated[
         bool | None, Flag(), Doc("whether it reports a write cache, so that flushes are sent to it (default: the profile's)")
     ] = None
-    read_delay: Annotated[int | None, Duration(0, 10**10), Doc("fixed part of a read (default: the profile's)")] = None
-    read_time: Annotated[int | None, Duration(0, 10**10), Doc("time of a read per unit (default: the profile's)")] = None
-    write_delay: Annotated[int | None, Duration(0, 10**10), Doc("fixed part of a write (default: the profile's)")] = None
-    write_time: Annotated[int | None, Duration(0, 10**10), Doc("time of a write per unit (default: the profile's)")] = None
+    read_delay: Annotated[int | None, Duration(0, MAX_TIME), Doc("fixed part of a read (default: the profile's)")] = None
+    read_time: Annotated[int | None, Duration(0, MAX_TIME), Doc("time of a read per unit (default: the profile's)")] = None
+    write_delay: Annotated[int | None, Duration(0, MAX_TIME), Doc("fixed part of a write (default: the profile's)")] = None
+    write_time: Annotated[int | None, Duration(0, MAX_TIME), Doc("time of a write per unit (default: the profile's)")] = None
     io_units: Annotated[int | None, Whole(1, 256), Doc("units that work in parallel (default: the profile's)")] = None
     io_unit_size: Annotated[
         int | None, Size(512, 1 << 20), Doc("bytes of a unit, a power of two (default: the profile's)")

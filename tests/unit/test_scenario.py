@@ -133,6 +133,11 @@ MISTAKES = {
         "disk.a.latency",
         "'1h' is out of range (0 to 10s)",
     ),
+    "a delay that the device has no room for": (
+        '[device.d]\nsize = "64M"\nread_delay = "5s"',
+        "device.d.read_delay",
+        "'5s' is out of range (0 to 4s)",
+    ),
     "a count that is text": ('[disk.a]\nsize = "64M"\ncount = "4"', "disk.a.count", "'4' is not a whole number"),
     "a count out of range": ('[disk.a]\nsize = "64M"\ncount = 0', "disk.a.count", "0 is out of range (1 to 32)"),
     "a choice that is none": (
