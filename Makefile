@@ -37,7 +37,7 @@ demo: setup ## the hybrid NVMe drive, from nothing to a report
 
 test: setup ## everything that can be tested here, real kernels in a VM included (up to 40 min)
 	@$(MAKE) quick
-	@echo "== notebooks; branches and instructions of the core"
+	@echo "== notebooks; the core under sanitizers, its branches and instructions"
 	@$(PYTEST) -q -n 2 -m slow
 	@echo "== tests in guests, both kernels side by side"
 	@$(PYTEST) tests/vm -m "vm and not sanitize" -n 2 --tb=short --durations=20
@@ -46,7 +46,7 @@ quick: venv ## what needs neither root nor a VM (up to 1 min)
 	@echo "== style, types, tests without a kernel"
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
-	@$(PYTEST) -q -n $$(($$(nproc) + 1)) -m "not slow"
+	@$(PYTEST) -q -n $$(($$(nproc) + 1)) --dist worksteal -m "not slow"
 
 lint: venv $(CHECKPATCH) ## style and static checks, of Python and C
 	@echo "== ruff, mypy, checkpatch"

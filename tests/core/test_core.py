@@ -18,6 +18,7 @@ CORE = kmod_dir() / "core"
 SOURCES = sorted(CORE.glob("*.c"))
 SIM = Path(nvlab.sim.__file__).parent
 HERE = Path(__file__).parent
+pytestmark = pytest.mark.slow
 PROGRAMS = {
     "fuzz": [HERE / "fuzz.c"],
     "fuzz_edges": [HERE / "fuzz_edges.c", SIM / "audit.c"],
@@ -66,7 +67,6 @@ def taken(report: str) -> dict[str, tuple[float, int]]:
     return {name: (float(part) / 100, int(branches)) for name, part, branches in found}
 
 
-@pytest.mark.slow
 def test_the_fuzz_programs_take_nearly_every_branch(tmp_path: Path) -> None:
     """The core is compiled once and linked to each program, so that what they take adds up."""
     objects = objects_of(tmp_path, "-O0", "--coverage")
@@ -79,7 +79,6 @@ def test_the_fuzz_programs_take_nearly_every_branch(tmp_path: Path) -> None:
     assert sum(part * branches for part, branches in counts.values()) / total * 100 >= BRANCHES, counts
 
 
-@pytest.mark.slow
 @pytest.mark.skipif(not shutil.which("valgrind"), reason="needs valgrind")
 def test_a_read_takes_few_instructions(tmp_path: Path) -> None:
     """Of a unit on the medium, everything from the checks to the link: the difference of two runs, of reads alone."""
