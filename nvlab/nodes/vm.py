@@ -174,14 +174,21 @@ class Guest:
         )
 
     def _dial(self, port: int) -> socket.socket:
-        """Connect to a port's socket, through a directory descriptor: its path may be longer than a socket's may be."""
+        """Connect to a port's socket. Raises GuestLost."""
+        try:
+            return self._try_dial(port)
+        except OSError as error:
+            raise self.lost(f"its port cannot be reached: {error.strerror}") from error
+
+    def _try_dial(self, port: int) -> socket.socket:
+        """Connect through a directory descriptor: the socket's path may be longer than connect(2) takes. Raises OSError."""
         line = socket.socket(socket.AF_UNIX)
         directory = os.open(self.directory, os.O_PATH | os.O_CLOEXEC)
         try:
             line.connect(f"/proc/self/fd/{directory}/port.{port}")
-        except OSError as error:
+        except OSError:
             line.close()
-            raise self.lost(f"its port cannot be reached: {error.strerror}") from error
+            raise
         finally:
             os.close(directory)
         return line
@@ -294,17 +301,22 @@ class Guest:
             process = subprocess.Popen(
                 argv, cwd=self.directory, stdin=subprocess.DEVNULL, stdout=console, stderr=log, start_new_session=True
             )
+        with self._await_listening(process) as line:
+            pid = struct.unpack("3i", line.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))[0]
+        record |= {"pid": pid, "started": start_time(pid), "argv": argv}
+        write_json(self.directory / "guest.json", record)
+
+    def _await_listening(self, process: subprocess.Popen[bytes]) -> socket.socket:
+        """The line to the first port, once QEMU takes calls: its socket is there a moment before that."""
         deadline = time.monotonic() + _LISTEN
-        while not (self.directory / "port.0").exists():
+        while True:
+            with suppress(FileNotFoundError, ConnectionRefusedError):
+                return self._try_dial(0)
             if process.poll() is not None:
                 raise self._stillborn()
             if time.monotonic() > deadline:
                 raise self.lost("QEMU did not open its ports")
             time.sleep(_POLL)
-        with self._dial(0) as line:
-            pid = struct.unpack("3i", line.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))[0]
-        record |= {"pid": pid, "started": start_time(pid), "argv": argv}
-        write_json(self.directory / "guest.json", record)
 
     def _await_ready(self, deadline: float) -> None:
         """Wait for the relay's first words. Nothing is sent before: QEMU's main loop spins over what it cannot deliver."""

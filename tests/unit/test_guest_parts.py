@@ -7,9 +7,11 @@ import lzma
 import os
 import shutil
 import signal
+import socket
 import struct
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -210,7 +212,7 @@ def test_what_does_not_heed_sigterm_is_killed():
     child.stdout.close()
 
 
-# -- a boot that goes wrong ----------------------------------------------------------------------------------------
+# -- a boot that goes wrong, and one that is slow ------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -232,3 +234,18 @@ def test_an_emulated_kernel_that_panics_as_it_starts_is_started_once_more(monkey
     with pytest.raises(GuestLost):
         guest.boot(GuestSpec(), kernels.Image(Path("/boot/vmlinuz"), "6.1"))
     assert len(tried) == boots
+
+
+def test_a_port_whose_socket_is_there_but_takes_no_calls_yet_is_waited_for(monkeypatch, tmp_path):
+    """What QEMU's is like between bind(2) and listen(2)."""
+    monkeypatch.setenv("NVLAB_STATE", str(tmp_path))
+    guest = vm.Guest("g")
+    guest.directory.mkdir(parents=True)
+    with socket.socket(socket.AF_UNIX) as port, subprocess.Popen(["sleep", "60"]) as qemu_like:
+        port.bind(str(guest.directory / "port.0"))
+        timer = threading.Timer(0.1, port.listen)
+        timer.start()
+        with guest._await_listening(qemu_like) as line:
+            assert line.getpeername()
+        timer.join()
+        qemu_like.kill()
