@@ -12,6 +12,7 @@ import struct
 import subprocess
 import sys
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -210,6 +211,17 @@ def test_what_does_not_heed_sigterm_is_killed():
     assert child.wait() == -signal.SIGKILL
     child.stdin.close()
     child.stdout.close()
+
+
+def test_several_writers_of_one_record_do_not_meet(tmp_path):
+    def write(number):
+        for _ in range(50):
+            write_json(tmp_path / "record", {"by": number})
+
+    with ThreadPoolExecutor(4) as writers:
+        list(writers.map(write, range(4)))
+    assert read_json(tmp_path / "record")["by"] in range(4)
+    assert [path.name for path in tmp_path.iterdir()] == ["record"]
 
 
 # -- a boot that goes wrong, and one that is slow ------------------------------------------------------------------
