@@ -23,13 +23,11 @@ from nvlab.layers.device import profile_of
 from nvlab.layers.fault import millionths
 from nvlab.layers.workload import runs
 from nvlab.record import EVENTS, JOB, SAMPLES, WORKLOAD
-from nvlab.record.buckets import bucket_of
-from nvlab.record.format import HISTOGRAM, HISTOGRAM_DTYPE, KINDS, LATENCY, LATENCY_DTYPE, OPS, RESULTS
 from nvlab.record.rundir import RunDir
-from nvlab.record.telemetry import convert_samples
+from nvlab.record.simulated import Piece, write_results
 from nvlab.scenario import load
 from nvlab.scenario.load import Scenario
-from nvlab.sim import ANY_OPCODE, MAX_RULES, Config, Device, Fault, Kind, Opcode, Rule, commands
+from nvlab.sim import ANY_OPCODE, MAX_RULES, Config, Device, Fault, Opcode, Rule, commands
 from nvlab.sim.closed import Job, closed_loop
 from nvlab.sim.inputs import read_recorded
 from nvlab.sim.load import Load, not_simulated
@@ -74,18 +72,6 @@ class Simulated:
     @property
     def blocks(self) -> int:
         return self.device.config.blocks
-
-
-@dataclass(frozen=True)
-class Piece:
-    """What one job of one section did: all of shape (n,), times in ns."""
-
-    section: int
-    job: int
-    t: NDArray[np.uint64]
-    latency: NDArray[np.uint64]
-    op: NDArray[np.uint8]
-    size: NDArray[np.uint32]
 
 
 def simulate(path: Path, base: Path, options: Options, argv: list[str], emit: Emit) -> Path:
@@ -300,7 +286,7 @@ def _record(directory: Path, work: Work, made: Simulated) -> None:
     made.now = max(made.now, ended) + REST
     (directory / JOB).write_text(job, encoding="utf-8")
     _describe(directory, work, began, ended)
-    _arrays(directory, pieces, made)
+    write_results(directory, pieces, made.device)
 
 
 def _run(work: Work, made: Simulated) -> Iterator[Piece]:
@@ -374,47 +360,3 @@ def _describe(directory: Path, work: Work, began: int, ended: int) -> None:
     events = [{"t": began, "kind": "start"}, {"t": ended, "kind": "end"}]
     (directory / EVENTS).write_text("".join(json.dumps(e) + "\n" for e in events), encoding="utf-8")
     (directory / SAMPLES).write_text("", encoding="utf-8")
-
-
-def _arrays(directory: Path, pieces: Sequence[Piece], made: Simulated) -> None:
-    records = np.concatenate([np.empty(0, LATENCY_DTYPE), *map(_latencies, pieces)])
-    np.save(directory / LATENCY, records[np.argsort(records["t"], kind="stable")])
-    results, rows = [], []
-    for section, op in sorted({(int(s), int(o)) for s, o in np.unique(records[["section", "op"]]).tolist()}):
-        mine = records[(records["section"] == section) & (records["op"] == op)]
-        results.append({"section": section, "op": OPS[op], "errors": 0} | _summary(mine))
-        buckets, counts = np.unique(bucket_of(mine["latency"]), return_counts=True)
-        for kind in range(len(KINDS)):
-            rows += [(section, op, kind, int(b), int(n)) for b, n in zip(buckets, counts, strict=True)]
-    convert_samples(directory, [])
-    np.save(directory / HISTOGRAM, np.array(rows, HISTOGRAM_DTYPE))
-    accounts = made.device.stats() if made.device.config.kind is Kind.SSD else {}
-    described = {"fio": "", "results": results, "disk_util": [], "accounts": accounts, "counters": made.device.counters()}
-    (directory / RESULTS).write_text(json.dumps(described, indent=1) + "\n", encoding="utf-8")
-
-
-def _latencies(piece: Piece) -> NDArray[np.void]:
-    records = np.empty(len(piece.t), LATENCY_DTYPE)
-    records["section"], records["job"] = piece.section, piece.job
-    records["t"], records["latency"], records["op"], records["size"] = piece.t, piece.latency, piece.op, piece.size
-    return records
-
-
-def _summary(mine: NDArray[np.void]) -> dict[str, Any]:
-    latency = mine["latency"].astype(np.float64)
-    runtime = int(mine["t"].max()) - int((mine["t"] - mine["latency"].astype(np.int64)).min())
-    size = int(mine["size"].sum(dtype=np.int64))
-    said = {
-        "min": int(latency.min()),
-        "max": int(latency.max()),
-        "mean": float(latency.mean()),
-        "stddev": float(latency.std()),
-    }
-    return {
-        "ios": len(mine),
-        "bytes": size,
-        "runtime_ns": runtime,
-        "iops": len(mine) * 1e9 / runtime if runtime else 0.0,
-        "bytes_per_s": size * 1e9 / runtime if runtime else 0.0,
-        **dict.fromkeys(KINDS, said),
-    }

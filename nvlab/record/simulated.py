@@ -1,0 +1,75 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What a simulated load leaves in its directory of a run, in the format of a live one."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nvlab.record.buckets import bucket_of
+from nvlab.record.format import HISTOGRAM, HISTOGRAM_DTYPE, KINDS, LATENCY, LATENCY_DTYPE, OPS, RESULTS
+from nvlab.record.telemetry import convert_samples
+from nvlab.sim import Device, Kind
+
+
+@dataclass(frozen=True)
+class Piece:
+    """What one job of one section did: all of shape (n,), times in ns."""
+
+    section: int
+    job: int
+    t: NDArray[np.uint64]
+    latency: NDArray[np.uint64]
+    op: NDArray[np.uint8]
+    size: NDArray[np.uint32]
+
+
+def write_results(directory: Path, pieces: Sequence[Piece], device: Device) -> None:
+    """Write a workload's latencies, histogram and results into its directory, as a live run's conversion does."""
+    records = np.concatenate([np.empty(0, LATENCY_DTYPE), *map(_latencies, pieces)])
+    np.save(directory / LATENCY, records[np.argsort(records["t"], kind="stable")])
+    results, rows = [], []
+    for section, op in sorted({(int(s), int(o)) for s, o in np.unique(records[["section", "op"]]).tolist()}):
+        mine = records[(records["section"] == section) & (records["op"] == op)]
+        results.append({"section": section, "op": OPS[op], "errors": 0} | _summary(mine))
+        buckets, counts = np.unique(bucket_of(mine["latency"]), return_counts=True)
+        for kind in range(len(KINDS)):
+            rows += [(section, op, kind, int(b), int(n)) for b, n in zip(buckets, counts, strict=True)]
+    convert_samples(directory, [])
+    np.save(directory / HISTOGRAM, np.array(rows, HISTOGRAM_DTYPE))
+    accounts = device.stats() if device.config.kind is Kind.SSD else {}
+    described = {"fio": "", "results": results, "disk_util": [], "accounts": accounts, "counters": device.counters()}
+    (directory / RESULTS).write_text(json.dumps(described, indent=1) + "\n", encoding="utf-8")
+
+
+def _latencies(piece: Piece) -> NDArray[np.void]:
+    records = np.empty(len(piece.t), LATENCY_DTYPE)
+    records["section"], records["job"] = piece.section, piece.job
+    records["t"], records["latency"], records["op"], records["size"] = piece.t, piece.latency, piece.op, piece.size
+    return records
+
+
+def _summary(mine: NDArray[np.void]) -> dict[str, Any]:
+    latency = mine["latency"].astype(np.float64)
+    runtime = int(mine["t"].max()) - int((mine["t"] - mine["latency"].astype(np.int64)).min())
+    size = int(mine["size"].sum(dtype=np.int64))
+    said = {
+        "min": int(latency.min()),
+        "max": int(latency.max()),
+        "mean": float(latency.mean()),
+        "stddev": float(latency.std()),
+    }
+    return {
+        "ios": len(mine),
+        "bytes": size,
+        "runtime_ns": runtime,
+        "iops": len(mine) * 1e9 / runtime if runtime else 0.0,
+        "bytes_per_s": size * 1e9 / runtime if runtime else 0.0,
+        **dict.fromkeys(KINDS, said),
+    }
