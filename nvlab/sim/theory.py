@@ -1,9 +1,12 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What is known of drives on paper, to hold the models against."""
+"""What is known of drives on paper, and how to measure the models against it."""
 
 from __future__ import annotations
 
 import numpy as np
+
+from nvlab.sim.device import Config, Device, commands
+from nvlab.sim.structs import Opcode
 
 
 def greedy_amplification(line: int, lines: float, units: int) -> float:
@@ -21,3 +24,19 @@ def greedy_amplification(line: int, lines: float, units: int) -> float:
     excess = (harmonic[line] - harmonic[x]) / (line - x) - lines / units
     victim = np.interp(0, -excess, x)
     return float(line / (line - victim))
+
+
+def steady_state(config: Config) -> tuple[float, dict[str, int]]:
+    """Write amplification of an SSD under uniform random writes of one block, and its accounts in the end.
+
+    It is written once in order, four times over at random to reach its steady state, and twice more to be measured.
+    """
+    device, blocks = Device(config), config.blocks
+    rng = np.random.default_rng(1)
+    device.submit(commands(Opcode.WRITE, np.arange(blocks)))
+    device.submit(commands(Opcode.WRITE, rng.integers(0, blocks, 4 * blocks)))
+    before = device.stats()
+    device.submit(commands(Opcode.WRITE, rng.integers(0, blocks, 2 * blocks)))
+    after = device.stats()
+    programmed, host = (after[name] - before[name] for name in ("programmed_units", "host_units"))
+    return programmed / host, after

@@ -7,39 +7,31 @@ import numpy as np
 import pytest
 
 from nvlab.sim import Config, Device, Kind, Opcode, commands, model
-from nvlab.sim.theory import greedy_amplification
+from nvlab.sim.theory import greedy_amplification, steady_state
 
 UNITS = 1 << 18
 MS = 1_000_000
 
 
-def steady_state(spare: int, policy: int) -> tuple[float, dict[str, int]]:
+def config(spare: int, policy: int) -> Config:
     small = model(
         spare=spare, gc_policy=policy, channels=2, dies=2, planes=1, page_size=16384, cell_bits=1, program_pages=1,
         pages=8, blocks=0, plp=1,
     )  # fmt: skip
-    device = Device(Config(UNITS, 1, Kind.SSD, 12, model=small))
-    rng = np.random.default_rng(1)
-    device.submit(commands(Opcode.WRITE, np.arange(UNITS)))
-    device.submit(commands(Opcode.WRITE, rng.integers(0, UNITS, 4 * UNITS)))
-    before = device.stats()
-    device.submit(commands(Opcode.WRITE, rng.integers(0, UNITS, 2 * UNITS)))
-    after = device.stats()
-    programmed, host = (after[name] - before[name] for name in ("programmed_units", "host_units"))
-    return programmed / host, after
+    return Config(UNITS, 1, Kind.SSD, 12, model=small)
 
 
 @pytest.mark.parametrize("spare", [70, 127, 200, 280, 500])
 def test_greedy_collection_writes_what_theory_says(spare: int) -> None:
     """Within 3 %; lines that collection keeps free, and half of each open one, are no room for old data."""
-    measured, stats = steady_state(spare, policy=0)
+    measured, stats = steady_state(config(spare, policy=0))
     lines = stats["lines"] - stats["free_lines"] - 1
     assert measured == pytest.approx(greedy_amplification(stats["line_units"], lines, UNITS), rel=0.03)
 
 
 def test_random_collection_writes_what_theory_says() -> None:
     """A victim is as full as the drive, 1 / (1 - units / room), or a little less: full ones are not taken."""
-    measured, stats = steady_state(280, policy=4)
+    measured, stats = steady_state(config(280, policy=4))
     room = (stats["lines"] - stats["free_lines"] - 1) * stats["line_units"]
     assert 0.95 < measured * (1 - UNITS / room) <= 1
 
