@@ -9,6 +9,7 @@ import re
 import shutil
 import signal
 import subprocess
+import sys
 import uuid
 from collections.abc import Iterator
 from dataclasses import replace
@@ -79,6 +80,10 @@ class TestGuest:
     def sh(self, script: str, timeout: float = 60, check: bool = True) -> str:
         """The output of a shell script."""
         return self.run("bash", "-euc", script, timeout=timeout, check=check).stdout
+
+    def alone(self, program: str, *args: object) -> str:
+        """What a program of guest/ prints that imports nothing else, run as the agent is: all of it is in the guest's memory."""
+        return self.run(sys.executable, "-I", "-S", "-B", PROGRAMS / program, *args).stdout
 
     def passes(self, program: str, *args: object, timeout: float = 300) -> None:
         """Run one of the programs of guest/; every line it prints is a check."""

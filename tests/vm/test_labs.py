@@ -26,15 +26,12 @@ from nvlab.sim.twin import replay
 from nvlab.units import GIB
 
 HERE = Path(__file__).parent
-PROGRAMS = HERE / "guest"
-PYTHON = (sys.executable, "-I", "-S", "-B")  # as the agent runs it, whose files are in the guest's memory from the start
 ROOT = HERE.parents[1]
 SCENARIOS = sorted((ROOT / "scenarios").glob("*.toml"))
 MEASURED_ON = "6.1"
 EVERYTHING = HERE / "scenarios/everything.toml"
-SOAK = bool(os.environ.get("NVLAB_SOAK"))
 KILLED = "/run/killed.json"  # in the guest
-KILLS = (100 if SOAK else int(os.environ.get("NVLAB_KILLS", "20"))) // 2  # per kernel
+KILLS = (100 if os.environ.get("NVLAB_SOAK") else int(os.environ.get("NVLAB_KILLS", "20"))) // 2  # per kernel
 
 # Debian's RapidDisk 9.0.0 takes a mutex in atomic context: a known defect, which plan and run say too.
 rapiddisk = pytest.mark.splat("scheduling while atomic|BUG: sleeping", reason=RAPIDDISK_DEFECTS[1])
@@ -71,7 +68,7 @@ def nvlab(guest, kernel, runs):
 
 def listing(guest) -> dict[str, object]:
     """Everything a lab could leave behind in the guest."""
-    return json.loads(guest.run(*PYTHON, PROGRAMS / "listing.py", timeout=60).stdout)
+    return json.loads(guest.alone("listing.py"))
 
 
 def differences(before: dict[str, object], after: dict[str, object]) -> dict[str, tuple[object, object]]:
@@ -262,7 +259,7 @@ def test_killing_the_engine_at_any_moment_leaves_nothing_after_down(guest, kerne
 
     def killed(delay: float) -> dict[str, Any]:
         """What became of the engine of an `up`, to be killed ``delay`` s after its journal has appeared."""
-        guest.run(*PYTHON, PROGRAMS / "kill_engine.py", "killed", delay, KILLED)
+        guest.alone("kill_engine.py", "killed", delay, KILLED)
         up, _ = begin_up(guest, kernel, "killed").communicate(timeout=180)
         engine = json.loads(guest.sh(f"until [ -e {KILLED} ]; do sleep 0.02; done; cat {KILLED}; rm {KILLED}"))
         nvlab("down", "killed", "--keep")

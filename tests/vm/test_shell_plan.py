@@ -39,7 +39,7 @@ def nvlab(*words: object) -> str:
 
 def stack(guest) -> dict[str, object]:
     """What stands in the guest, and how it is put together."""
-    listing = json.loads(guest.run("python3", HERE / "guest/listing.py").stdout)
+    listing = json.loads(guest.alone("listing.py"))
     found = {key: listing[key] for key in SHELL_STACK}
     # not the table: RapidDisk prints its counters there
     found["mappings"] = sorted(guest.run("dmsetup", "deps", "-o", "devname").stdout.splitlines())
