@@ -184,9 +184,11 @@ class Relay:
                 port.pump()
 
     def _patience(self) -> float | None:
-        """Seconds to wait for something to happen."""
+        """Seconds to wait for something to happen; None for ever."""
+        if self.warm:
+            return 0
         ends = [port.ends for port in self.ports if port.ends is not None]
-        return 0 if self.warm else max(0.0, min(ends) - time.monotonic()) if ends else None
+        return max(0.0, min(ends) - time.monotonic()) if ends else None
 
     def _warm_up(self, name: str) -> None:
         """Import, while nobody asks for anything, what agents will need: they inherit it."""
