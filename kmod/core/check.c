@@ -138,7 +138,7 @@ u16 nvc_check_cmd(const struct nvc *c, const struct nvc_cmd *cmd, const struct n
 		return NVC_SC_INVALID_OPCODE;
 	if (!ns)
 		return check_nobody(cmd);
-	if (cmd->ctrl >= 32 || !(ns->attached >> cmd->ctrl & 1))
+	if (cmd->ctrl >= NVC_MAX_CTRLS || !(ns->attached >> cmd->ctrl & 1))
 		return NVC_SC_INVALID_FIELD;
 	if (ns->flags & NVC_NS_PROTECTED && nvc_changes(cmd))
 		return NVC_SC_WRITE_PROTECTED;

@@ -14,7 +14,7 @@ int nvc_check_rule(const struct nvc_rule *r)
 		return -EINVAL;
 	if ((r->fault == NVC_FAIL && !r->status) || (r->fault == NVC_DELAY && !r->delay))
 		return -EINVAL;
-	if (r->opcode > 0xff && r->opcode != NVC_ANY_OPCODE)
+	if ((r->opcode > 0xff && r->opcode != NVC_ANY_OPCODE) || r->ctrl > NVC_MAX_CTRLS)
 		return -ERANGE;
 	if (r->chance > NVC_MILLION || r->status > 0x7fff || r->delay >> NVC_MAX_DELAY_SHIFT)
 		return -ERANGE;
@@ -82,6 +82,8 @@ static bool matches(const struct nvc_rule *r, const struct nvc_cmd *cmd,
 	if (r->opcode != NVC_ANY_OPCODE && r->opcode != cmd->opcode)
 		return false;
 	if ((r->nsid && r->nsid != cmd->nsid) || (r->qid && r->qid != cmd->qid))
+		return false;
+	if (r->ctrl && r->ctrl != cmd->ctrl + 1U)
 		return false;
 	if (r->fault == NVC_CORRUPT && !has_data(cmd))
 		return false;

@@ -143,7 +143,7 @@ static u64 hdd_target(struct nvc *c, const struct nvc_cmd *cmd, const struct nvc
 	case NVC_COPY:
 		return hdd_copy(c, cmd, ns, ranges);
 	case NVC_FLUSH:
-		return c->cache ? nvc_max(c->now, hdd->busy) : c->now;
+		return nvc_cached(c, cmd) ? nvc_max(c->now, hdd->busy) : c->now;
 	default:
 		return c->now + c->config.model.disk_overhead;
 	}

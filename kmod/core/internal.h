@@ -161,7 +161,7 @@ int nvc_ns_alter(struct nvc *c, const struct nvc_ns_change *change);
  * @bad: what cannot be read
  * @ns: the namespaces, by NSID - 1
  * @capacity: bytes of the medium
- * @cache: whether the volatile write cache is there and enabled
+ * @cache: controllers for which the volatile write cache is there and enabled, as bits
  * @counters: totals
  * @rules: faults
  * @busy_until: when the latest command is due
@@ -177,7 +177,7 @@ struct nvc {
 	struct nvc_map bad;
 	struct nvc_ns ns[NVC_MAX_NS];
 	u64 capacity;
-	bool cache;
+	u32 cache;
 	struct nvc_counters counters;
 	struct nvc_rules rules;
 	u64 busy_until;
@@ -192,6 +192,12 @@ static inline struct nvc_ns *nvc_ns_of(struct nvc *c, const struct nvc_cmd *cmd)
 	/* whatever it is, 0 and all are beyond the table */
 	return cmd->nsid - 1 < NVC_MAX_NS && c->ns[cmd->nsid - 1].blocks ?
 	       &c->ns[cmd->nsid - 1] : NULL;
+}
+
+/* Whether the volatile write cache is enabled for the controller of a command. */
+static inline bool nvc_cached(const struct nvc *c, const struct nvc_cmd *cmd)
+{
+	return cmd->ctrl < NVC_MAX_CTRLS && c->cache >> cmd->ctrl & 1;
 }
 
 /* Where blocks of a namespace are. */

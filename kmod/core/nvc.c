@@ -80,7 +80,7 @@ int nvc_init(struct nvc *c, const struct nvc_config *config)
 	c->config = *config;
 	c->media = kinds[config->kind];
 	c->capacity = config->blocks << config->block_shift;
-	c->cache = config->vwc;
+	c->cache = config->vwc ? ~0U : 0;
 	c->state = c + 1;
 	c->media->init(c);
 	nvc_attach(c);
@@ -174,12 +174,15 @@ int nvc_ns_change(struct nvc *c, u64 now, const struct nvc_ns_change *change)
 	return err;
 }
 
-void nvc_set_cache(struct nvc *c, u64 now, bool on)
+void nvc_set_cache(struct nvc *c, u64 now, u32 ctrl, bool on)
 {
+	u32 bit = ctrl < NVC_MAX_CTRLS ? 1U << ctrl : 0;
+
 	nvc_arrive(c, now);
-	if (c->cache && !on && c->media->settle)
+	if (c->cache & bit && !on && c->media->settle)
 		c->media->settle(c);
-	c->cache = on && c->config.vwc;
+	if (c->config.vwc)
+		c->cache = on ? c->cache | bit : c->cache & ~bit;
 }
 
 int nvc_set_timing(struct nvc *c, u64 now, const struct nvc_timing *timing)

@@ -45,6 +45,7 @@ enum nvc_kind {
  * @NVC_MAX_RANGES: ranges of one Dataset Management command
  * @NVC_MAX_SOURCES: source ranges of one Copy command
  * @NVC_COPY_SHIFT: log2 of what one Copy command copies at most, in bytes
+ * @NVC_MAX_CTRLS: controllers of a device
  * @NVC_MAX_RULES: fault rules of a device
  * @NVC_MAX_DELAY_SHIFT: log2 of the longest delay by a rule in ns, 13 days
  * @NVC_MILLION: a rule's chance that is a certainty
@@ -60,6 +61,7 @@ enum nvc_limit {
 	NVC_MAX_RANGES = 256,
 	NVC_MAX_SOURCES = 128,
 	NVC_COPY_SHIFT = 20,
+	NVC_MAX_CTRLS = 32,
 	NVC_MAX_RULES = 32,
 	NVC_MAX_DELAY_SHIFT = 50,
 	NVC_MILLION = 1000000,
@@ -191,6 +193,7 @@ enum nvc_any {
  * @qid: submission queue; 0 for any
  * @status: status field, of NVC_FAIL
  * @fault: one of enum nvc_fault
+ * @ctrl: controller, counted from 1; 0 for any
  */
 struct nvc_rule {
 	u64 slba;
@@ -204,6 +207,7 @@ struct nvc_rule {
 	u16 qid;
 	u16 status;
 	u16 fault;
+	u32 ctrl;
 };
 
 /**
@@ -483,14 +487,16 @@ u64 nvc_ns_free(const struct nvc *c, u64 *largest);
 int nvc_ns_change(struct nvc *c, u64 now, const struct nvc_ns_change *change);
 
 /**
- * nvc_set_cache() - enable or disable the volatile write cache
+ * nvc_set_cache() - enable or disable the volatile write cache for a controller
  * @c: the device
  * @now: ns
+ * @ctrl: the controller, from 0
  * @on: enable it; means nothing where nvc_config.vwc is 0
  *
- * A device begins with it enabled. Takes a sequence number.
+ * Each begins with it enabled; what others wrote to it goes to the medium too when
+ * one disables it. Takes a sequence number.
  */
-void nvc_set_cache(struct nvc *c, u64 now, bool on);
+void nvc_set_cache(struct nvc *c, u64 now, u32 ctrl, bool on);
 
 /**
  * nvc_set_timing() - change the speed of a device in use

@@ -25,7 +25,7 @@
  * @NVC_TRACE_MAX_ENTRIES: records of the largest ring
  */
 enum nvc_trace_size {
-	NVC_TRACE_VERSION = 1,
+	NVC_TRACE_VERSION = 2,
 	NVC_TRACE_PAGE = 4096,
 	NVC_TRACE_RECORD = 128,
 	NVC_TRACE_RANGES_EACH = 7,
@@ -43,7 +43,7 @@ enum nvc_trace_size {
  * @NVC_TRACE_RESET: the controller was reset
  * @NVC_TRACE_RULE: a fault rule was set or removed
  * @NVC_TRACE_NS: a namespace was made, deleted or changed
- * @NVC_TRACE_CACHE: the volatile write cache was enabled or disabled
+ * @NVC_TRACE_CACHE: the volatile write cache was enabled or disabled for a controller
  * @NVC_TRACE_MODEL: some parameters of the medium: with seq 0 of NVC_TRACE_CONFIG,
  *	else of a change, whose records come one after the other
  */
@@ -87,6 +87,8 @@ enum nvc_trace_posted {
  * @posted: the status that the host got, or NVC_TRACE_NEVER
  * @fault: bits of enum nvc_fault
  * @corrupt: byte of the data that was inverted
+ * @ctrl: which of the controllers it came to, from 0
+ * @unused: 0
  */
 struct nvc_trace_command {
 	u64 seq;
@@ -109,6 +111,8 @@ struct nvc_trace_command {
 	u16 posted;
 	u16 fault;
 	u32 corrupt;
+	u16 ctrl;
+	u16 unused;
 };
 
 /**
@@ -131,7 +135,7 @@ struct nvc_trace_ranges {
  * struct nvc_trace_input - what all other inputs have in common
  * @seq: number of the input, but of NVC_TRACE_CONFIG
  * @kind: enum nvc_trace_kind
- * @slot: of NVC_TRACE_RULE
+ * @slot: of NVC_TRACE_RULE; of NVC_TRACE_CACHE the controller, from 0
  * @set: of NVC_TRACE_RULE: 1 if there is a rule from now on; of NVC_TRACE_CACHE:
  *	1 if it is enabled
  * @now: ns, as the core was told

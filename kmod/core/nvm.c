@@ -95,11 +95,11 @@ static u64 nvm_copy(struct nvc *c, const struct nvc_cmd *cmd, const struct nvc_n
 	return nvm_change(c, end, stretch_of(c, ns, cmd->slba, nlb));
 }
 
-static u64 nvm_flush(struct nvc *c)
+static u64 nvm_flush(struct nvc *c, const struct nvc_cmd *cmd)
 {
 	struct nvm *nvm = c->state;
 
-	return c->cache ? nvc_max(c->now, nvm->written_at) : c->now;
+	return nvc_cached(c, cmd) ? nvc_max(c->now, nvm->written_at) : c->now;
 }
 
 static u64 nvm_target(struct nvc *c, const struct nvc_cmd *cmd,
@@ -122,7 +122,7 @@ static u64 nvm_target(struct nvc *c, const struct nvc_cmd *cmd,
 	case NVC_COPY:
 		return nvm_copy(c, cmd, ns, ranges);
 	default:
-		return nvm_flush(c);
+		return nvm_flush(c, cmd);
 	}
 }
 

@@ -114,7 +114,7 @@ static u64 finish(struct nvc *c, const struct nvc_cmd *cmd, u64 end, u32 used)
 	struct ssd *s = ssd_of(c);
 
 	c->read_only = s->stats.read_only;
-	if (c->config.model.plp || (c->cache && !(cmd->flags & NVC_FUA)))
+	if (c->config.model.plp || (nvc_cached(c, cmd) && !(cmd->flags & NVC_FUA)))
 		return end;
 	if (used & 1 << SSD_COLD)
 		nvc_stream_pad(c, SSD_COLD);

@@ -19,7 +19,7 @@ from typing import Any
 TRACES = "trace"  # in a workload's directory: LAYER.raw, its trace
 _PAGE = 4096
 _MAP = struct.Struct("<IIIIQQ")  # version, bytes of a record, rings, records of a ring, bytes from ring to ring, ended
-_VERSION = 1
+_VERSION = 2
 _ENDED = 3  # in words of 64 bits from the start of the mapping
 _TAIL, _OVERRUNS, _STALLS, _HEAD = 0, 1, 2, 8  # the same, from the start of a ring
 _EVERY = 0.005  # s between looks at the rings

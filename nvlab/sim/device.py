@@ -98,9 +98,9 @@ class NamespaceChange:
 class Rule:
     """Which commands go wrong, and how; by default all.
 
-    A command matches by ``opcode``, ``nsid`` (0: any), ``qid`` (0: any) and by touching a block of the ``nlb`` from ``slba``
-    (0: any). Of those that match, every ``every``th may be hit, with a chance of ``chance`` millionths, ``count`` times
-    (0: no limit). ``status`` belongs to ``Fault.FAIL``, ``delay`` in ns to ``Fault.DELAY``.
+    A command matches by ``opcode``, ``nsid`` (0: any), ``qid`` (0: any), ``ctrl`` (from 1; 0: any) and by touching a block
+    of the ``nlb`` from ``slba`` (0: any). Of those that match, every ``every``th may be hit, with a chance of ``chance``
+    millionths, ``count`` times (0: no limit). ``status`` belongs to ``Fault.FAIL``, ``delay`` in ns to ``Fault.DELAY``.
     """
 
     fault: Fault
@@ -114,6 +114,7 @@ class Rule:
     count: int = 0
     status: int = 0
     delay: int = 0
+    ctrl: int = 0
 
 
 def commands(
@@ -257,9 +258,9 @@ class Device:
         """A controller reset at ``now`` ns: work under way is dropped, content and counters stay."""
         lib.nvc_reset(self.native, now)
 
-    def set_cache(self, on: bool, now: int = 0) -> None:
-        """Enable or disable the volatile write cache; nothing changes where ``Config.vwc`` says there is none."""
-        lib.nvc_set_cache(self.native, now, on)
+    def set_cache(self, on: bool, now: int = 0, ctrl: int = 0) -> None:
+        """Enable or disable the volatile write cache for a controller; means nothing where ``Config.vwc`` says there is none."""
+        lib.nvc_set_cache(self.native, now, ctrl, on)
 
     def create(self, nsid: int, blocks: int, block_shift: int = 9, attached: int = 1, now: int = 0) -> None:
         """Make a namespace, attached to the controllers whose bits are set. Raises ValueError, and OSError (ENOSPC, EEXIST)."""

@@ -133,7 +133,7 @@ def _ranges(records: NDArray[np.void]) -> dict[int, list[NDArray[np.void]]]:
 def _commands(run: NDArray[np.void]) -> NDArray[np.void]:
     commands = np.zeros(len(run), COMMAND)
     commands["now"] = run["decided"]
-    for name in ("slba", "nlb", "nsid", "opcode", "flags", "qid"):
+    for name in ("slba", "nlb", "nsid", "opcode", "flags", "qid", "ctrl"):
         commands[name] = run[name]
     return commands
 
@@ -165,7 +165,7 @@ def _change(device: Device, run: NDArray[np.void], models: dict[int, dict[str, i
         elif kind == TraceKind.RULE:
             device.set_rule(int(rule["input"]["slot"]), _rule(rule), now)
         elif kind == TraceKind.CACHE:
-            device.set_cache(bool(rule["input"]["set"]), now)
+            device.set_cache(bool(rule["input"]["set"]), now, int(rule["input"]["slot"]))
         elif kind == TraceKind.MODEL:
             device.set_model(now, **models[int(timing["input"]["seq"])])
         else:

@@ -289,6 +289,7 @@ static struct nvc_rule random_rule(void)
 		.qid = below(3),
 		.status = below(8) ? 0x4281 : any(),
 		.fault = below(16) ? 1ULL << below(7) : any(),
+		.ctrl = below(3),
 	};
 
 	return rule;

@@ -243,7 +243,7 @@ static void namespaces(struct nvc *c, const struct nvc_config *config)
 		else
 			any_command(c, now);
 		if (!below(64))
-			nvc_set_cache(c, now, below(2));
+			nvc_set_cache(c, now, below(34), below(2));
 	}
 	nvc_reset(c, now);
 }

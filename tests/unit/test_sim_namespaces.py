@@ -19,9 +19,11 @@ from nvlab.sim import (
     RANGE,
     Config,
     Device,
+    Fault,
     Flag,
     NamespaceSwitch,
     Opcode,
+    Rule,
     Status,
     commands,
 )
@@ -160,6 +162,15 @@ def test_a_command_reaches_only_what_is_attached_to_its_controller() -> None:
     target.attach(3, 0b01)
     assert [one(target, Opcode.READ, nsid=3, ctrl=ctrl) for ctrl in (0, 1)] == [Status.SUCCESS, Status.INVALID_FIELD]
     assert one(target, Opcode.FLUSH, nsid=ALL_NAMESPACES) == Status.SUCCESS
+
+
+def test_a_fault_on_one_path_spares_the_other() -> None:
+    target = device()
+    target.create(1, 100, attached=0b11)
+    target.set_rule(0, Rule(Fault.FAIL, status=Status.READ_ERROR, ctrl=2))
+    assert [one(target, Opcode.READ, ctrl=ctrl) for ctrl in (0, 1)] == [Status.SUCCESS, Status.READ_ERROR]
+    with pytest.raises(ValueError, match="beyond its limit"):
+        target.set_rule(0, Rule(Fault.FAIL, status=Status.READ_ERROR, ctrl=33))
 
 
 def test_a_protected_namespace_takes_no_changes() -> None:

@@ -191,6 +191,13 @@ def test_a_write_is_due_when_it_is_buffered_and_with_fua_when_it_is_programmed()
     assert (early, fua) == (0, 2 * 500 * US)  # behind the first one's program on the only die
 
 
+def test_a_controller_that_disables_the_cache_writes_through_it_and_another_does_not() -> None:
+    device = drive()
+    device.set_cache(False, ctrl=1)
+    cached, through = device.submit(commands(Opcode.WRITE, [0, 1], ctrl=[0, 1]))["target"]
+    assert (cached, through) == (0, 2 * 500 * US)
+
+
 def test_without_a_volatile_cache_a_write_waits_for_its_program() -> None:
     assert drive(vwc=False).submit(commands(Opcode.WRITE))["target"][0] == 500 * US
     assert drive(vwc=False, plp=1).submit(commands(Opcode.WRITE))["target"][0] == 0

@@ -113,7 +113,7 @@ def test_counters_are_sums_over_the_rings(shared: Shared) -> None:
 
 def test_a_trace_of_another_format_is_refused(shared: Shared) -> None:
     shared.map["version"] += 1
-    with pytest.raises(OSError, match="format 2"):
+    with pytest.raises(OSError, match=f"format {lib.NVC_TRACE_VERSION + 1}"):
         TraceReader(shared.path)
 
 
@@ -195,7 +195,7 @@ class Live:
             piece["ranges"][: len(some)] = np.array(some, RANGE)
             self.records.append(piece)
         record = self._record(TRACE_COMMAND, TraceKind.COMMAND)
-        for name in ("slba", "nlb", "nsid", "opcode", "flags", "qid"):
+        for name in ("slba", "nlb", "nsid", "opcode", "flags", "qid", "ctrl"):
             record[name] = cmd[0][name]
         for name in ("target", "status", "data", "fault", "corrupt"):
             record[name] = decision[name]
@@ -219,10 +219,10 @@ class Live:
             record["rule"][name] = getattr(rule, name)
         self.records.append(record)
 
-    def cache(self, on: bool, now: int) -> None:
-        self.device.set_cache(on, now)
+    def cache(self, ctrl: int, on: bool, now: int) -> None:
+        self.device.set_cache(on, now, ctrl)
         record = self._record(TRACE_RULE, TraceKind.CACHE, now)
-        record["input"]["set"] = on
+        record["input"]["slot"], record["input"]["set"] = ctrl, on
         self.records.append(record)
 
     def namespace(self, rng: np.random.Generator, now: int) -> None:
@@ -255,19 +255,22 @@ def lived(seed: int, steps: int) -> tuple[Live, np.ndarray]:
         elif what == 1:
             live.reset(now)
         elif what == 2:
-            live.cache(bool(rng.integers(0, 2)), now)
+            live.cache(int(rng.integers(0, 2)), bool(rng.integers(0, 2)), now)
         elif what == 3:
             live.namespace(rng, now)
         elif what < 6:
             fault, every = Fault(1 << int(rng.integers(0, 7))), int(rng.integers(1, 9))
-            rule = Rule(fault, every=every, chance=400_000, status=0x281, delay=999)
+            rule = Rule(fault, every=every, chance=400_000, status=0x281, delay=999, ctrl=int(rng.integers(0, 3)))
             live.rule(int(rng.integers(0, 4)), rule if rng.integers(0, 3) else None, now)
         else:
             opcode = int(rng.choice([*Opcode, 0x7F]))
             ranges = [(int(rng.integers(0, 4096)), int(rng.integers(0, 9))) for _ in range(rng.integers(1, 20))]
             ranges = ranges if opcode in (Opcode.DSM, Opcode.COPY) else []
             nlb = len(ranges) or int(rng.integers(0, 90))
-            live.submit(commands(opcode, rng.integers(0, 4100), nlb, now=now, flags=Flag.DEALLOCATE, qid=2), ranges)
+            ctrl = int(rng.integers(0, 3))
+            live.submit(
+                commands(opcode, rng.integers(0, 4100), nlb, now=now, flags=Flag.DEALLOCATE, qid=2, ctrl=ctrl), ranges
+            )
     return live, live.trace(rng)
 
 
