@@ -28,7 +28,7 @@ u16 nvl_admin_reply(struct nvl_ctrl *ctrl, const struct nvme_command *cmd,
 	u32 i, nr, part;
 	u16 status;
 
-	status = nvl_prp_map(ctrl, cmd, len, ctrl->segments, &nr);
+	status = nvl_prp_map(ctrl, cmd, len, true, ctrl->segments, &nr);
 	if (status)
 		return status;
 	for (i = 0; i < nr; i++) {
@@ -58,7 +58,7 @@ u16 nvl_admin_take(struct nvl_ctrl *ctrl, const struct nvme_command *cmd,
 	u16 status;
 	u32 nr;
 
-	status = nvl_prp_map(ctrl, cmd, len, ctrl->segments, &nr);
+	status = nvl_prp_map(ctrl, cmd, len, false, ctrl->segments, &nr);
 	if (!status)
 		nvl_gather(ctrl->segments, data, len);
 	return status;
@@ -255,7 +255,9 @@ static bool nvl_admin_one(struct nvl_ctrl *ctrl)
 	u16 status;
 
 	nvl_sq_fetch(ctrl->asq, &cmd);
+	mutex_lock(&ctrl->subsys->admin_lock);
 	status = nvl_admin_execute(ctrl, &cmd, &result);
+	mutex_unlock(&ctrl->subsys->admin_lock);
 	if (status == NVL_HELD)
 		return false;
 	if (status)

@@ -11,6 +11,8 @@
 #define NVL_MAX_AERS		4
 #define NVL_ERROR_ENTRIES	64
 
+struct nvl_subsys;
+
 /**
  * struct nvl_features - current values of the features that hold one
  * @arbitration: AB, LPW, MPW, HPW
@@ -107,8 +109,8 @@ void nvl_health_poll(struct nvl_ctrl *ctrl);
 u16 nvl_ns_management(struct nvl_ctrl *ctrl, const struct nvme_command *cmd, u32 *result);
 u16 nvl_ns_attachment(struct nvl_ctrl *ctrl, const struct nvme_command *cmd);
 u16 nvl_format(struct nvl_ctrl *ctrl, const struct nvme_command *cmd);
-u16 nvl_ns_switch(struct nvl_ctrl *ctrl, u32 nsid, u32 flags);
-void nvl_ns_changed(struct nvl_ctrl *ctrl, u32 nsid);
+u16 nvl_ns_switch(struct nvl_subsys *subsys, u32 nsid, u32 flags);
+void nvl_ns_changed(struct nvl_subsys *subsys, u32 nsid, u32 ctrls);
 
 /* identify.c, log.c, feature.c */
 u16 nvl_identify(struct nvl_ctrl *ctrl, const struct nvme_command *cmd);

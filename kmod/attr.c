@@ -18,7 +18,7 @@ static int nvl_store(struct config_item *item, const char *text,
 	int err = -EBUSY;
 
 	mutex_lock(&device->lock);
-	if (!device->ctrl)
+	if (!device->subsys)
 		err = set(&device->set, text);
 	mutex_unlock(&device->lock);
 	return err;
@@ -49,7 +49,7 @@ static int nvl_set_memmap_start(struct nvl_settings *set, const char *text)
 static ssize_t nvl_memmap_start_show(struct config_item *item, char *page)
 {
 	const struct nvl_device *device = to_nvl_device(item);
-	u64 start = READ_ONCE(device->ctrl) ? device->place.start : device->set.start;
+	u64 start = READ_ONCE(device->subsys) ? device->place.start : device->set.start;
 
 	return sysfs_emit(page, "%llu\n", start);
 }
@@ -126,6 +126,14 @@ static int nvl_set_number(const char *text, u32 low, u32 high, u16 *value)
 	*value = number;
 	return 0;
 }
+
+static int nvl_set_controllers(struct nvl_settings *set, const char *text)
+{
+	return nvl_set_number(text, 1, NVL_MAX_CTRLS, &set->controllers);
+}
+
+NVL_SHOW(controllers, "%u", set->controllers)
+NVL_STORE(controllers);
 
 static int nvl_set_queues(struct nvl_settings *set, const char *text)
 {
@@ -264,6 +272,7 @@ static ssize_t nvl_temperature_store(struct config_item *item, const char *page,
 				     size_t count)
 {
 	struct nvl_device *device = to_nvl_device(item);
+	unsigned int i;
 	u16 kelvin;
 	int err = nvl_set_number(page, 1, U16_MAX, &kelvin);
 
@@ -271,8 +280,8 @@ static ssize_t nvl_temperature_store(struct config_item *item, const char *page,
 		return err;
 	mutex_lock(&device->lock);
 	WRITE_ONCE(device->set.temperature, kelvin);
-	if (device->ctrl)
-		nvl_control_kick(device->ctrl);
+	for (i = 0; device->subsys && i < device->subsys->nr_ctrls; i++)
+		nvl_control_kick(device->subsys->ctrls[i]);
 	mutex_unlock(&device->lock);
 	return count;
 }
@@ -280,7 +289,7 @@ CONFIGFS_ATTR(nvl_, temperature);
 
 static ssize_t nvl_power_show(struct config_item *item, char *page)
 {
-	return sysfs_emit(page, "%d\n", !!READ_ONCE(to_nvl_device(item)->ctrl));
+	return sysfs_emit(page, "%d\n", !!READ_ONCE(to_nvl_device(item)->subsys));
 }
 
 static ssize_t nvl_power_store(struct config_item *item, const char *page, size_t count)
@@ -294,23 +303,28 @@ static ssize_t nvl_power_store(struct config_item *item, const char *page, size_
 	mutex_lock(&device->lock);
 	if (!on)
 		nvl_device_off(device);
-	else if (!device->ctrl)
+	else if (!device->subsys)
 		err = nvl_device_on(device);
 	mutex_unlock(&device->lock);
 	return err ?: count;
 }
 CONFIGFS_ATTR(nvl_, power);
 
+/* A line for each controller. */
 static ssize_t nvl_pci_show(struct config_item *item, char *page)
 {
 	struct nvl_device *device = to_nvl_device(item);
 	char address[16] = "";
+	unsigned int i;
+	ssize_t len = 0;
 
 	mutex_lock(&device->lock);
-	if (device->ctrl)
-		nvl_pci_name(device->ctrl, address, sizeof(address));
+	for (i = 0; device->subsys && i < device->subsys->nr_ctrls; i++) {
+		nvl_pci_name(device->subsys->ctrls[i], address, sizeof(address));
+		len += sysfs_emit_at(page, len, "%s\n", address);
+	}
 	mutex_unlock(&device->lock);
-	return sysfs_emit(page, "%s\n", address);
+	return len ?: sysfs_emit(page, "\n");
 }
 CONFIGFS_ATTR_RO(nvl_, pci);
 
@@ -333,6 +347,7 @@ struct configfs_attribute *nvl_device_attrs[] = {
 	&nvl_attr_kind,
 	&nvl_attr_block_size,
 	&nvl_attr_vwc,
+	&nvl_attr_controllers,
 	&nvl_attr_queues,
 	&nvl_attr_entries,
 	&nvl_attr_mdts,

@@ -10,6 +10,7 @@
 #include <linux/ktime.h>
 #include <linux/sched.h>
 #include <linux/sched/mm.h>
+#include <linux/sched/task.h>
 
 #include "nvlab.h"
 
@@ -66,7 +67,7 @@ void nvl_control_kick(struct nvl_ctrl *ctrl)
 {
 	WRITE_ONCE(ctrl->kicked, true);
 	smp_mb(); /* pairs with set_current_state() in nvl_control_main() */
-	if (ctrl->task)
+	if (READ_ONCE(ctrl->task))
 		wake_up_process(ctrl->task);
 }
 
@@ -88,7 +89,9 @@ int nvl_control_start(struct nvl_ctrl *ctrl)
 		return PTR_ERR(task);
 	if (!cpumask_empty(ctrl->set->cpus))
 		set_cpus_allowed_ptr(task, ctrl->set->cpus);
-	ctrl->task = task;
+	/* until the controller is freed: another may kick it to the very end */
+	get_task_struct(task);
+	WRITE_ONCE(ctrl->task, task);
 	wake_up_process(task);
 	return 0;
 }
@@ -100,5 +103,5 @@ int nvl_control_start(struct nvl_ctrl *ctrl)
 void nvl_control_stop(struct nvl_ctrl *ctrl)
 {
 	kthread_stop(ctrl->task);
-	ctrl->task = NULL;
+	cancel_work_sync(&ctrl->unplug);
 }

@@ -55,18 +55,18 @@ void nvl_gather(const struct nvl_segment *segments, void *to, u32 bytes)
 }
 
 /* Locks the page of storage at @offset, and cuts @len to what of it follows. */
-static u8 *nvl_store_lock(struct nvl_ctrl *ctrl, u64 offset, u32 *len)
-	__acquires(nvl_page_lock(ctrl, offset))
+static u8 *nvl_store_lock(struct nvl_subsys *subsys, u64 offset, u32 *len)
+	__acquires(nvl_page_lock(subsys, offset))
 {
 	*len = min_t(u32, *len, PAGE_SIZE - offset_in_page(offset));
-	spin_lock(nvl_page_lock(ctrl, offset));
-	return nvl_region_at(ctrl, offset, len);
+	spin_lock(nvl_page_lock(subsys, offset));
+	return nvl_store_at(subsys, offset, len);
 }
 
-static void nvl_store_unlock(struct nvl_ctrl *ctrl, u64 offset)
-	__releases(nvl_page_lock(ctrl, offset))
+static void nvl_store_unlock(struct nvl_subsys *subsys, u64 offset)
+	__releases(nvl_page_lock(subsys, offset))
 {
-	spin_unlock(nvl_page_lock(ctrl, offset));
+	spin_unlock(nvl_page_lock(subsys, offset));
 }
 
 static bool nvl_piece_write(u8 *store, u8 *host, u32 len)
@@ -101,12 +101,12 @@ static bool nvl_piece_blank(u8 *store, u8 *host, u32 len)
 static __always_inline bool nvl_walk(struct nvl_io *io, struct nvl_cursor *at, u64 offset,
 				     u32 left, nvl_piece piece)
 {
-	struct nvl_ctrl *ctrl = io->w->ctrl;
+	struct nvl_subsys *subsys = io->w->ctrl->subsys;
 	bool good = true;
 
 	while (left && good) {
 		u32 page = left;
-		u8 *store = nvl_store_lock(ctrl, offset, &page);
+		u8 *store = nvl_store_lock(subsys, offset, &page);
 		u32 done, part;
 
 		for (done = 0; done < page && good; done += part) {
@@ -116,7 +116,7 @@ static __always_inline bool nvl_walk(struct nvl_io *io, struct nvl_cursor *at, u
 			host = nvl_cursor_take(at, &part);
 			good = piece(store + done, host, part);
 		}
-		nvl_store_unlock(ctrl, offset);
+		nvl_store_unlock(subsys, offset);
 		offset += page;
 		left -= page;
 	}
@@ -144,14 +144,14 @@ static bool nvl_io_take(struct nvl_io *io, struct nvl_cursor *at, u64 slba, u32 
 
 static u32 nvl_io_run(struct nvl_io *io, u64 slba, u32 nlb, bool *written)
 {
-	struct nvl_ctrl *ctrl = io->w->ctrl;
+	struct nvl_subsys *subsys = io->w->ctrl->subsys;
 	u32 run;
 
 	if (io->locked)
-		return nvc_run(ctrl->core, io->core.nsid, slba, nlb, written);
-	spin_lock(&ctrl->core_lock);
-	run = nvc_run(ctrl->core, io->core.nsid, slba, nlb, written);
-	spin_unlock(&ctrl->core_lock);
+		return nvc_run(subsys->core, io->core.nsid, slba, nlb, written);
+	spin_lock(&subsys->core_lock);
+	run = nvc_run(subsys->core, io->core.nsid, slba, nlb, written);
+	spin_unlock(&subsys->core_lock);
 	return run;
 }
 
@@ -172,16 +172,16 @@ static bool nvl_io_take_mixed(struct nvl_io *io, struct nvl_cursor *at)
 
 static void nvl_copy_block(struct nvl_io *io, u64 from, u64 to)
 {
-	struct nvl_ctrl *ctrl = io->w->ctrl;
+	struct nvl_subsys *subsys = io->w->ctrl->subsys;
 	u32 len = 1U << io->shift;
 	u8 *at;
 
-	at = nvl_store_lock(ctrl, from, &len);
+	at = nvl_store_lock(subsys, from, &len);
 	memcpy(io->w->bounce, at, len);
-	nvl_store_unlock(ctrl, from);
-	at = nvl_store_lock(ctrl, to, &len);
+	nvl_store_unlock(subsys, from);
+	at = nvl_store_lock(subsys, to, &len);
 	memcpy(at, io->w->bounce, len);
-	nvl_store_unlock(ctrl, to);
+	nvl_store_unlock(subsys, to);
 }
 
 /* The core has noted at the destination which blocks have data to be copied. */
@@ -249,7 +249,7 @@ void nvl_io_corrupt(struct nvl_io *io, u32 at)
 	u8 *byte;
 
 	if (io->core.opcode == NVC_WRITE) {
-		byte = nvl_region_at(io->w->ctrl, nvl_io_offset(io, io->core.slba) + at, &one);
+		byte = nvl_store_at(io->w->ctrl->subsys, nvl_io_offset(io, io->core.slba) + at, &one);
 	} else {
 		for (; at; at -= part) {
 			part = at;

@@ -10,14 +10,18 @@
 
 #include "nvc_ssd.h"
 
-struct nvl_ctrl;
 struct nvl_fault;
 struct nvl_space;
+struct nvl_subsys;
+
+#define NVL_NAME_MAX	32
+#define NVL_MAX_CTRLS	8
 
 /**
  * struct nvl_settings - what the user chose, fixed while the power is on
  * @start: physical address of the reserved region; 0 for one in the pool
  * @size: bytes of the region
+ * @controllers: how many share the device
  * @cpus: where workers run; empty for all CPUs online
  * @block_size: bytes of a logical block: 512 or 4096
  * @vwc: whether the controller reports a volatile write cache
@@ -39,6 +43,7 @@ struct nvl_space;
 struct nvl_settings {
 	u64 start;
 	u64 size;
+	u16 controllers;
 	cpumask_var_t cpus;
 	u32 block_size;
 	bool vwc;
@@ -63,17 +68,19 @@ struct nvl_settings {
  * @node: in the list of all places
  * @start: physical address
  * @size: bytes
+ * @bars: how many BARs it begins with
  */
 struct nvl_place {
 	struct list_head node;
 	u64 start;
 	u64 size;
+	u16 bars;
 };
 
 /**
  * struct nvl_life - what outlasts the power
  * @cycles: times the power went on
- * @unsafe: times it went off while the controller was enabled
+ * @unsafe: times it went off while a controller was enabled
  * @on: ns with the power on, until it last went off
  */
 struct nvl_life {
@@ -92,9 +99,9 @@ struct nvl_life {
  * @spaces: the namespaces that the user asked for, by NSID - 1
  * @place: its memory while the power is on
  * @life: what outlasts the power
- * @lock: held to change @set or @ctrl
+ * @lock: held to change @set or @subsys
  * @set: the settings
- * @ctrl: the controller while the power is on, else NULL
+ * @subsys: what runs while the power is on, else NULL
  */
 struct nvl_device {
 	struct config_group group;
@@ -107,7 +114,7 @@ struct nvl_device {
 	struct nvl_life life;
 	struct mutex lock;	/* settings and power */
 	struct nvl_settings set;
-	struct nvl_ctrl *ctrl;
+	struct nvl_subsys *subsys;
 };
 
 /**
@@ -152,7 +159,6 @@ void nvl_medium_init(struct nvl_device *device);
 
 /* space.c */
 void nvl_spaces_init(struct nvl_device *device);
-int nvl_spaces_make(struct nvl_ctrl *ctrl, struct nvl_device *device);
 
 /* reserve.c */
 ssize_t nvl_reserve_show(char *page);

@@ -141,6 +141,11 @@ static int nvl_rule_queue(struct nvc_rule *rule, const char *text)
 	return kstrtou16(text, 0, &rule->qid);
 }
 
+static int nvl_rule_controller(struct nvc_rule *rule, const char *text)
+{
+	return kstrtou32(text, 0, &rule->ctrl);
+}
+
 static int nvl_rule_status(struct nvc_rule *rule, const char *text)
 {
 	return kstrtou16(text, 0, &rule->status);
@@ -181,6 +186,7 @@ NVL_RULE(nsid, sysfs_emit(page, "%u\n", rule->nsid));
 NVL_RULE(slba, sysfs_emit(page, "%llu\n", rule->slba));
 NVL_RULE(nlb, sysfs_emit(page, "%llu\n", rule->nlb));
 NVL_RULE(queue, sysfs_emit(page, "%u\n", rule->qid));
+NVL_RULE(controller, sysfs_emit(page, "%u\n", rule->ctrl));
 NVL_RULE(count, sysfs_emit(page, "%u\n", rule->count));
 NVL_RULE(every, sysfs_emit(page, "%u\n", rule->every));
 NVL_RULE(chance, sysfs_emit(page, "%u\n", rule->chance));
@@ -190,13 +196,13 @@ NVL_RULE(delay, sysfs_emit(page, "%llu\n", rule->delay));
 static int nvl_fault_switch(struct nvl_fault *fault, bool on)
 {
 	const struct nvc_rule *rule = on ? &fault->rule : NULL;
-	struct nvl_ctrl *ctrl = fault->device->ctrl;
+	struct nvl_subsys *subsys = fault->device->subsys;
 	int err = nvc_check_rule(&fault->rule);
 
 	if (on && err)
 		return err;
-	if (ctrl && on != fault->enabled)
-		err = nvl_core_rule(ctrl, fault->slot, rule);
+	if (subsys && on != fault->enabled)
+		err = nvl_core_rule(subsys, fault->slot, rule);
 	else
 		err = 0;
 	if (!err)
@@ -227,15 +233,15 @@ CONFIGFS_ATTR(nvl_rule_, enable);
 static ssize_t nvl_rule_hits_show(struct config_item *item, char *page)
 {
 	struct nvl_fault *fault = to_nvl_fault(item);
-	struct nvl_ctrl *ctrl;
+	struct nvl_subsys *subsys;
 	u64 hits = 0;
 
 	mutex_lock(&fault->device->lock);
-	ctrl = fault->device->ctrl;
-	if (ctrl) {
-		spin_lock(&ctrl->core_lock);
-		hits = nvc_rule_hits(ctrl->core, fault->slot);
-		spin_unlock(&ctrl->core_lock);
+	subsys = fault->device->subsys;
+	if (subsys) {
+		spin_lock(&subsys->core_lock);
+		hits = nvc_rule_hits(subsys->core, fault->slot);
+		spin_unlock(&subsys->core_lock);
 	}
 	mutex_unlock(&fault->device->lock);
 	return sysfs_emit(page, "%llu\n", hits);
@@ -249,6 +255,7 @@ static struct configfs_attribute *nvl_fault_attrs[] = {
 	&nvl_rule_attr_slba,
 	&nvl_rule_attr_nlb,
 	&nvl_rule_attr_queue,
+	&nvl_rule_attr_controller,
 	&nvl_rule_attr_count,
 	&nvl_rule_attr_every,
 	&nvl_rule_attr_chance,
@@ -347,12 +354,12 @@ void nvl_faults_init(struct nvl_device *device)
 
 /**
  * nvl_faults_arm() - give a new core the rules that are enabled
- * @ctrl: the controller
+ * @subsys: the subsystem
  * @device: whose rules, locked
  *
  * Return: 0, -EINVAL, or -ERANGE.
  */
-int nvl_faults_arm(struct nvl_ctrl *ctrl, struct nvl_device *device)
+int nvl_faults_arm(struct nvl_subsys *subsys, struct nvl_device *device)
 {
 	int err = 0;
 	u32 slot;
@@ -361,7 +368,7 @@ int nvl_faults_arm(struct nvl_ctrl *ctrl, struct nvl_device *device)
 		struct nvl_fault *fault = device->rules[slot];
 
 		if (fault && fault->enabled)
-			err = nvl_core_rule(ctrl, slot, &fault->rule);
+			err = nvl_core_rule(subsys, slot, &fault->rule);
 	}
 	return err;
 }

@@ -26,13 +26,24 @@ static const struct nvl_features nvl_features_default = {
 	.vwc		= 1,
 };
 
-static void nvl_recovery_reset(struct nvl_ctrl *ctrl, u32 nsid)
+static void nvl_recovery_reset(struct nvl_subsys *subsys, u32 nsid)
 {
-	const struct nvc_ns *ns = nvc_ns_get(ctrl->core, nsid);
+	const struct nvc_ns *ns = nvc_ns_get(subsys->core, nsid);
 
-	ctrl->ns[nsid].recovery = 0;
+	subsys->ns[nsid].recovery = 0;
 	if (ns && ns->flags & NVC_NS_DULBE)
-		nvl_ns_switch(ctrl, nsid, ns->flags & NVC_NS_PROTECTED);
+		nvl_ns_switch(subsys, nsid, ns->flags & NVC_NS_PROTECTED);
+}
+
+/* Of namespaces: not while another controller has them too. */
+static void nvl_recoveries_reset(struct nvl_ctrl *ctrl)
+{
+	u32 nsid;
+
+	mutex_lock(&ctrl->subsys->admin_lock);
+	for (nsid = 1; nvl_ctrl_alone(ctrl) && nsid <= NVC_MAX_NS; nsid++)
+		nvl_recovery_reset(ctrl->subsys, nsid);
+	mutex_unlock(&ctrl->subsys->admin_lock);
 }
 
 /**
@@ -41,12 +52,9 @@ static void nvl_recovery_reset(struct nvl_ctrl *ctrl, u32 nsid)
  */
 void nvl_features_reset(struct nvl_ctrl *ctrl)
 {
-	u32 nsid;
-
 	if (ctrl->set->vwc && !ctrl->feat.vwc)
-		nvl_core_cache(ctrl, true);
-	for (nsid = 1; nsid <= NVC_MAX_NS; nsid++)
-		nvl_recovery_reset(ctrl, nsid);
+		nvl_core_cache(ctrl->subsys, ctrl->index, true);
+	nvl_recoveries_reset(ctrl);
 	ctrl->feat = nvl_features_default;
 	ctrl->reset_at = ktime_get_ns();
 	WRITE_ONCE(ctrl->coalescing, 0);
@@ -120,11 +128,11 @@ static u16 nvl_get_of_namespace(struct nvl_ctrl *ctrl, u8 fid, u32 nsid, bool de
 
 	if (status || defaults)
 		return status;
-	flags = nvc_ns_get(ctrl->core, nsid)->flags;
+	flags = nvc_ns_get(ctrl->subsys->core, nsid)->flags;
 	if (fid == NVME_FEAT_WRITE_PROTECT)
 		*result = flags & NVC_NS_PROTECTED ? NVME_NS_WRITE_PROTECT : 0;
 	else
-		*result = ctrl->ns[nsid].recovery |
+		*result = ctrl->subsys->ns[nsid].recovery |
 			  (flags & NVC_NS_DULBE ? NVL_RECOVERY_DULBE : 0);
 	return 0;
 }
@@ -213,18 +221,19 @@ static u16 nvl_set_vector(struct nvl_ctrl *ctrl, u32 dw11)
 
 static u16 nvl_set_one_namespace(struct nvl_ctrl *ctrl, u8 fid, u32 nsid, u32 dw11)
 {
-	u32 flags = nvc_ns_get(ctrl->core, nsid)->flags & (NVC_NS_PROTECTED | NVC_NS_DULBE);
+	const struct nvc_ns *ns = nvc_ns_get(ctrl->subsys->core, nsid);
+	u32 flags = ns->flags & (NVC_NS_PROTECTED | NVC_NS_DULBE);
 
 	if (fid == NVME_FEAT_WRITE_PROTECT) {
 		flags &= ~NVC_NS_PROTECTED;
 		flags |= dw11 & 7 ? NVC_NS_PROTECTED : 0;
-		nvl_ns_changed(ctrl, nsid);
+		nvl_ns_changed(ctrl->subsys, nsid, ns->attached);
 	} else {
 		flags &= ~NVC_NS_DULBE;
 		flags |= dw11 & NVL_RECOVERY_DULBE ? NVC_NS_DULBE : 0;
-		ctrl->ns[nsid].recovery = dw11;
+		ctrl->subsys->ns[nsid].recovery = dw11;
 	}
-	return nvl_ns_switch(ctrl, nsid, flags);
+	return nvl_ns_switch(ctrl->subsys, nsid, flags);
 }
 
 static u16 nvl_set_of_namespace(struct nvl_ctrl *ctrl, u8 fid, u32 nsid, u32 dw11)
@@ -282,7 +291,7 @@ static u16 nvl_set_value(struct nvl_ctrl *ctrl, u8 fid, u32 dw11)
 		return NVME_SC_INVALID_FIELD | NVL_DNR;
 	*value = dw11 & nvl_value_mask(fid);
 	if (fid == NVME_FEAT_VOLATILE_WC)
-		nvl_core_cache(ctrl, *value);
+		nvl_core_cache(ctrl->subsys, ctrl->index, *value);
 	if (fid == NVME_FEAT_IRQ_COALESCE)
 		WRITE_ONCE(ctrl->coalescing, *value);
 	return 0;

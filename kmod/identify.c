@@ -21,7 +21,7 @@
 /* Of a name that no other namespace has, had, or will have. */
 static u64 nvl_ns_kind(const struct nvl_ctrl *ctrl, u32 nsid, char what)
 {
-	return what | (nsid - 1) << 8 | (u64)ctrl->ns[nsid].made << 32;
+	return what | (nsid - 1) << 8 | (u64)ctrl->subsys->ns[nsid].made << 32;
 }
 
 static void nvl_pad(char *field, size_t len, const char *text)
@@ -43,8 +43,8 @@ static void nvl_fill_limits(const struct nvl_ctrl *ctrl, struct nvme_id_ctrl *id
 	id->mnan = id->nn;
 	id->wctemp = cpu_to_le16(NVL_WARNING_TEMPERATURE);
 	id->cctemp = cpu_to_le16(NVL_CRITICAL_TEMPERATURE);
-	put_unaligned_le64(ctrl->capacity, id->tnvmcap);
-	put_unaligned_le64(nvc_ns_free(ctrl->core, NULL), id->unvmcap);
+	put_unaligned_le64(ctrl->subsys->capacity, id->tnvmcap);
+	put_unaligned_le64(nvc_ns_free(ctrl->subsys->core, NULL), id->unvmcap);
 }
 
 static void nvl_fill_abilities(const struct nvl_ctrl *ctrl, struct nvme_id_ctrl *id)
@@ -78,7 +78,8 @@ static void nvl_identify_ctrl(const struct nvl_ctrl *ctrl, struct nvme_id_ctrl *
 	nvl_pad(id->mn, sizeof(id->mn), ctrl->set->model);
 	nvl_pad(id->fr, sizeof(id->fr), ctrl->set->firmware);
 	id->rab = 3;
-	id->cntlid = cpu_to_le16(1);
+	id->cntlid = cpu_to_le16(ctrl->index + 1);
+	id->cmic = ctrl->subsys->nr_ctrls > 1 ? NVME_CTRL_CMIC_MULTI_CTRL : 0;
 	id->ver = cpu_to_le32(NVME_VS(1, 4, 0));
 	strscpy(id->subnqn, ctrl->set->subnqn, sizeof(id->subnqn));
 	nvl_fill_limits(ctrl, id);
@@ -90,7 +91,7 @@ static void nvl_ns_ids(const struct nvl_ctrl *ctrl, u32 nsid, u8 nguid[16], u8 e
 {
 	u64 id[2];
 
-	nvl_identity(ctrl->name, nvl_ns_kind(ctrl, nsid, 'n'), id);
+	nvl_identity(ctrl->subsys->name, nvl_ns_kind(ctrl, nsid, 'n'), id);
 	put_unaligned_be64(id[0], nguid);
 	put_unaligned_be64(id[1], nguid + 8);
 	nguid[8] = (nguid[8] | 2) & ~1;
@@ -123,14 +124,14 @@ static void nvl_fill_copy(struct nvme_id_ns *id, u8 block_shift)
 
 static void nvl_identify_ns(const struct nvl_ctrl *ctrl, u32 nsid, struct nvme_id_ns *id)
 {
-	const struct nvc_ns *ns = nvc_ns_get(ctrl->core, nsid);
+	const struct nvc_ns *ns = nvc_ns_get(ctrl->subsys->core, nsid);
 
 	nvl_fill_formats(id);
 	id->nsze = cpu_to_le64(ns->blocks);
 	id->ncap = id->nsze;
 	id->nuse = id->nsze;
 	id->flbas = ns->block_shift == ilog2(SZ_4K);
-	id->nmic = ctrl->ns[nsid].shared;
+	id->nmic = ctrl->subsys->ns[nsid].shared;
 	id->nsattr = ns->flags & NVC_NS_PROTECTED ? 1 : 0;
 	put_unaligned_le64(ns->bytes, id->nvmcap);
 	nvl_fill_copy(id, ns->block_shift);
@@ -155,7 +156,7 @@ static void nvl_identify_descriptors(const struct nvl_ctrl *ctrl, u32 nsid, u8 *
 	u64 id[2];
 
 	nvl_ns_ids(ctrl, nsid, nguid, eui64);
-	nvl_identity(ctrl->name, nvl_ns_kind(ctrl, nsid, 'u'), id);
+	nvl_identity(ctrl->subsys->name, nvl_ns_kind(ctrl, nsid, 'u'), id);
 	memcpy(uuid, id, sizeof(uuid));
 	uuid[6] = (uuid[6] & 0x0f) | 0x80; /* RFC 9562: version 8 */
 	uuid[8] = (uuid[8] & 0x3f) | 0x80;
@@ -175,11 +176,11 @@ static void nvl_identify_descriptors(const struct nvl_ctrl *ctrl, u32 nsid, u8 *
  */
 u16 nvl_ns_status(const struct nvl_ctrl *ctrl, u32 nsid)
 {
-	const struct nvc_ns *ns = nvc_ns_get(ctrl->core, nsid);
+	const struct nvc_ns *ns = nvc_ns_get(ctrl->subsys->core, nsid);
 
 	if (!nsid || nsid > NVC_MAX_NS)
 		return NVME_SC_INVALID_NS | NVL_DNR;
-	return ns && ns->attached & 1 ? 0 : NVME_SC_INVALID_FIELD | NVL_DNR;
+	return ns && ns->attached >> ctrl->index & 1 ? 0 : NVME_SC_INVALID_FIELD | NVL_DNR;
 }
 
 /* Namespaces above @nsid: those attached here, or all. */
@@ -188,7 +189,7 @@ static u16 nvl_identify_list(const struct nvl_ctrl *ctrl, u32 nsid, bool active,
 	if (nsid >= 0xfffffffe)
 		return NVME_SC_INVALID_NS | NVL_DNR;
 	while (nsid++ < NVC_MAX_NS)
-		if (active ? !nvl_ns_status(ctrl, nsid) : !!nvc_ns_get(ctrl->core, nsid))
+		if (active ? !nvl_ns_status(ctrl, nsid) : !!nvc_ns_get(ctrl->subsys->core, nsid))
 			*list++ = cpu_to_le32(nsid);
 	return 0;
 }
@@ -203,30 +204,33 @@ static u16 nvl_identify_one(const struct nvl_ctrl *ctrl, u32 nsid, bool active,
 	}
 	if (!nsid || nsid > NVC_MAX_NS)
 		return NVME_SC_INVALID_NS | NVL_DNR;
-	if (active ? !nvl_ns_status(ctrl, nsid) : !!nvc_ns_get(ctrl->core, nsid))
+	if (active ? !nvl_ns_status(ctrl, nsid) : !!nvc_ns_get(ctrl->subsys->core, nsid))
 		nvl_identify_ns(ctrl, nsid, id);
 	return 0;
 }
 
-/* Controllers with an identifier of @first at least; there is one, number 1. */
-static u16 nvl_identify_ctrls(const struct nvl_ctrl *ctrl, u16 first, bool there, __le16 *list)
+/* Of some controllers, by index, those with an identifier of @first at least. */
+static u16 nvl_identify_ctrls(const struct nvl_ctrl *ctrl, u16 first, u32 bits, __le16 *list)
 {
-	if (there && first <= 1) {
-		list[0] = cpu_to_le16(1);
-		list[1] = cpu_to_le16(1);
-	}
+	u16 nr = 0;
+	u16 i;
+
+	for (i = 0; i < ctrl->subsys->nr_ctrls; i++)
+		if (bits >> i & 1 && i + 1 >= first)
+			list[++nr] = cpu_to_le16(i + 1);
+	list[0] = cpu_to_le16(nr);
 	return 0;
 }
 
 static u16 nvl_identify_attached(const struct nvl_ctrl *ctrl, u32 nsid, u16 first, void *list)
 {
-	const struct nvc_ns *ns = nvc_ns_get(ctrl->core, nsid);
+	const struct nvc_ns *ns = nvc_ns_get(ctrl->subsys->core, nsid);
 
 	if (!nsid || nsid > NVC_MAX_NS)
 		return NVME_SC_INVALID_NS | NVL_DNR;
 	if (!ns)
 		return NVME_SC_INVALID_FIELD | NVL_DNR;
-	return nvl_identify_ctrls(ctrl, first, ns->attached & 1, list);
+	return nvl_identify_ctrls(ctrl, first, ns->attached, list);
 }
 
 /* What a command set adds; there is one, the NVM command set, number 0. */
@@ -246,7 +250,7 @@ static u16 nvl_identify_set(const struct nvl_ctrl *ctrl, const struct nvme_ident
 		return nvl_identify_list(ctrl, nsid, false, ctrl->page);
 	case NVL_CNS_CS_VECTORS:
 		status = le16_to_cpu(c->ctrlid);
-		if (status != 1 && status != 0xffff)
+		if (status != 0xffff && (!status || status > ctrl->subsys->nr_ctrls))
 			return NVME_SC_INVALID_FIELD | NVL_DNR;
 		put_unaligned_le64(1, ctrl->page);
 		return 0;
@@ -280,7 +284,7 @@ static u16 nvl_identify_fill(struct nvl_ctrl *ctrl, const struct nvme_identify *
 	case NVME_ID_CNS_CTRL_NS_LIST:
 		return nvl_identify_attached(ctrl, nsid, first, ctrl->page);
 	case NVME_ID_CNS_CTRL_LIST:
-		return nvl_identify_ctrls(ctrl, first, true, ctrl->page);
+		return nvl_identify_ctrls(ctrl, first, ~0U, ctrl->page);
 	case NVME_ID_CNS_CS_NS:
 	case NVME_ID_CNS_CS_CTRL:
 	case NVL_CNS_CS_ACTIVE_LIST:

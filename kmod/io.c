@@ -27,7 +27,8 @@ struct nvl_copy_source {
 static u16 nvl_io_map(struct nvl_io *io, u32 bytes)
 {
 	io->bytes = bytes;
-	return nvl_prp_map(io->w->ctrl, io->cmd, bytes, io->w->segments, &io->nr_segments);
+	return nvl_prp_map(io->w->ctrl, io->cmd, bytes, io->core.opcode == NVC_READ,
+			   io->w->segments, &io->nr_segments);
 }
 
 static u16 nvl_io_rw(struct nvl_io *io)
@@ -123,7 +124,7 @@ static u16 nvl_io_parse(struct nvl_io *io)
 	/* fused commands, SGLs: not offered */
 	if (rw->flags)
 		return NVME_SC_INVALID_FIELD | NVL_DNR;
-	ns = nvc_ns_get(io->w->ctrl->core, io->core.nsid);
+	ns = nvc_ns_get(io->w->ctrl->subsys->core, io->core.nsid);
 	if (!ns)
 		return 0; /* the core will refuse it, unless it is for all */
 	io->start = ns->start;
@@ -133,16 +134,16 @@ static u16 nvl_io_parse(struct nvl_io *io)
 
 static void nvl_io_decide(struct nvl_io *io, struct nvc_decision *d)
 {
-	struct nvl_ctrl *ctrl = io->w->ctrl;
+	struct nvl_subsys *subsys = io->w->ctrl->subsys;
 
-	spin_lock(&ctrl->core_lock);
+	spin_lock(&subsys->core_lock);
 	io->core.now = ktime_get_ns();
-	nvc_submit(ctrl->core, &io->core, io->w->ranges, d);
+	nvc_submit(subsys->core, &io->core, io->w->ranges, d);
 	if (unlikely(d->data == NVC_DATA_FRESH)) {
 		io->locked = true;
 		nvl_io_move(io, d->data);
 	}
-	spin_unlock(&ctrl->core_lock);
+	spin_unlock(&subsys->core_lock);
 	nvl_trace_decided(io->w, &io->core, d);
 }
 
@@ -165,7 +166,9 @@ static void nvl_io_data(struct nvl_io *io, struct nvc_decision *d)
  */
 u32 nvl_io(struct nvl_worker *w, struct nvl_sq *sq, const struct nvme_command *cmd)
 {
-	struct nvl_io io = { .w = w, .cmd = cmd, .core.qid = sq->qid };
+	struct nvl_io io = {
+		.w = w, .cmd = cmd, .core.qid = sq->qid, .core.ctrl = w->ctrl->index,
+	};
 	u16 cid = cmd->common.command_id;
 	struct nvc_decision d = {};
 

@@ -23,7 +23,7 @@ static struct nvl_vector *nvl_vector_of(struct irq_data *outer)
 /* Entry of the MSI-X table, as PCI 3.0, 6.8.2 lays it out. */
 static u32 *nvl_vector_control(const struct nvl_vector *v)
 {
-	u8 *entry = v->ctrl->region.bar + NVL_MSIX_TABLE +
+	u8 *entry = v->ctrl->bar + NVL_MSIX_TABLE +
 		    v->index * PCI_MSIX_ENTRY_SIZE;
 
 	return (u32 *)(entry + PCI_MSIX_ENTRY_VECTOR_CTRL);

@@ -47,10 +47,10 @@ static u64 nvl_log_lba(struct nvl_ctrl *ctrl, const struct nvl_sq *sq,
 		return 0;
 	if (status != NVC_SC_READ_ERROR || !nvl_log_reads(cmd->common.opcode))
 		return lba;
-	spin_lock(&ctrl->core_lock);
-	lba += nvc_readable(ctrl->core, le32_to_cpu(cmd->rw.nsid), lba,
+	spin_lock(&ctrl->subsys->core_lock);
+	lba += nvc_readable(ctrl->subsys->core, le32_to_cpu(cmd->rw.nsid), lba,
 			    le16_to_cpu(cmd->rw.length) + 1);
-	spin_unlock(&ctrl->core_lock);
+	spin_unlock(&ctrl->subsys->core_lock);
 	return lba;
 }
 
@@ -102,14 +102,14 @@ static void nvl_log_units(u8 field[16], u64 bytes)
 	put_unaligned_le64(DIV_ROUND_UP_ULL(bytes >> 9, 1000), field);
 }
 
-static void nvl_log_times(const struct nvl_ctrl *ctrl, u64 busy, struct nvme_smart_log *log)
+static void nvl_log_times(const struct nvl_subsys *subsys, u64 busy, struct nvme_smart_log *log)
 {
-	u64 on = ctrl->life->on + ktime_get_ns() - ctrl->born;
+	u64 on = subsys->life->on + ktime_get_ns() - subsys->born;
 
 	put_unaligned_le64(div64_u64(busy, 60 * NSEC_PER_SEC), log->ctrl_busy_time);
 	put_unaligned_le64(div64_u64(on, 3600 * NSEC_PER_SEC), log->power_on_hours);
-	put_unaligned_le64(ctrl->life->cycles, log->power_cycles);
-	put_unaligned_le64(ctrl->life->unsafe, log->unsafe_shutdowns);
+	put_unaligned_le64(subsys->life->cycles, log->power_cycles);
+	put_unaligned_le64(subsys->life->unsafe, log->unsafe_shutdowns);
 }
 
 static u32 nvl_log_smart(struct nvl_ctrl *ctrl)
@@ -117,9 +117,9 @@ static u32 nvl_log_smart(struct nvl_ctrl *ctrl)
 	struct nvme_smart_log *log = ctrl->page;
 	struct nvc_counters c;
 
-	spin_lock(&ctrl->core_lock);
-	nvc_count(ctrl->core, &c);
-	spin_unlock(&ctrl->core_lock);
+	spin_lock(&ctrl->subsys->core_lock);
+	nvc_count(ctrl->subsys->core, &c);
+	spin_unlock(&ctrl->subsys->core_lock);
 	log->critical_warning = nvl_health_warns(ctrl) ? NVME_SMART_CRIT_TEMPERATURE : 0;
 	put_unaligned_le16(READ_ONCE(ctrl->set->temperature), log->temperature);
 	log->avail_spare = 100;
@@ -129,7 +129,7 @@ static u32 nvl_log_smart(struct nvl_ctrl *ctrl)
 	put_unaligned_le64(c.reads + c.compares, log->host_reads);
 	put_unaligned_le64(c.writes, log->host_writes);
 	put_unaligned_le64(c.media_errors, log->media_errors);
-	nvl_log_times(ctrl, c.busy, log);
+	nvl_log_times(ctrl->subsys, c.busy, log);
 	put_unaligned_le64(ctrl->errors.count, log->num_err_log_entries);
 	return sizeof(*log);
 }
@@ -216,7 +216,7 @@ static u32 nvl_log_ssd(struct nvl_ctrl *ctrl)
 	__le64 *log = ctrl->page;
 	int i;
 
-	nvl_core_stats(ctrl, &stats);
+	nvl_core_stats(ctrl->subsys, &stats);
 	for (i = 0; i < sizeof(stats) / sizeof(u64); i++)
 		log[i] = cpu_to_le64(((u64 *)&stats)[i]);
 	return SZ_512;

@@ -55,8 +55,8 @@ static int nvl_medium_change(struct nvl_device *device, const struct nvc_model *
 {
 	int err = 0;
 
-	if (device->ctrl)
-		err = nvl_core_model(device->ctrl, model);
+	if (device->subsys)
+		err = nvl_core_model(device->subsys, model);
 	if (!err)
 		device->set.medium = *model;
 	return err;

@@ -27,43 +27,52 @@ enum {
  * A worker holds its lock while it has a command in hand: with all of them
  * held, nobody copies to or from blocks that may soon be another namespace's.
  */
-static void nvl_ns_freeze(struct nvl_ctrl *ctrl)
+static void nvl_ns_freeze(struct nvl_subsys *subsys)
 {
-	unsigned int i;
+	unsigned int i, j;
 
-	mutex_lock(&ctrl->ns_lock);
-	for (i = 0; i < ctrl->nr_workers; i++)
-		mutex_lock_nest_lock(&ctrl->workers[i].lock, &ctrl->ns_lock);
+	for (i = 0; i < subsys->nr_ctrls; i++)
+		for (j = 0; j < subsys->ctrls[i]->nr_workers; j++)
+			mutex_lock_nest_lock(&subsys->ctrls[i]->workers[j].lock,
+					     &subsys->admin_lock);
 }
 
-static void nvl_ns_thaw(struct nvl_ctrl *ctrl)
+static void nvl_ns_thaw(struct nvl_subsys *subsys)
 {
-	unsigned int i;
+	unsigned int i, j;
 
-	for (i = ctrl->nr_workers; i--; )
-		mutex_unlock(&ctrl->workers[i].lock);
-	mutex_unlock(&ctrl->ns_lock);
+	for (i = subsys->nr_ctrls; i--; )
+		for (j = subsys->ctrls[i]->nr_workers; j--; )
+			mutex_unlock(&subsys->ctrls[i]->workers[j].lock);
 }
 
-static int nvl_ns_change(struct nvl_ctrl *ctrl, const struct nvc_ns_change *change)
+static int nvl_ns_change(struct nvl_subsys *subsys, const struct nvc_ns_change *change)
 {
 	int err;
 
-	nvl_ns_freeze(ctrl);
-	err = nvl_core_ns(ctrl, change);
-	nvl_ns_thaw(ctrl);
+	lockdep_assert_held(&subsys->admin_lock);
+	nvl_ns_freeze(subsys);
+	err = nvl_core_ns(subsys, change);
+	nvl_ns_thaw(subsys);
 	return err;
 }
 
 /**
- * nvl_ns_changed() - tell the host that a namespace came, went or changed
- * @ctrl: the controller
+ * nvl_ns_changed() - tell hosts that a namespace came, went or changed
+ * @subsys: the subsystem
  * @nsid: the namespace
+ * @ctrls: the controllers for which it did, as bits
  */
-void nvl_ns_changed(struct nvl_ctrl *ctrl, u32 nsid)
+void nvl_ns_changed(struct nvl_subsys *subsys, u32 nsid, u32 ctrls)
 {
-	set_bit(nsid, ctrl->changed);
-	nvl_event(ctrl, NVL_EVENT_NAMESPACE);
+	unsigned int i;
+
+	for (i = 0; i < subsys->nr_ctrls; i++) {
+		if (!(ctrls >> i & 1))
+			continue;
+		set_bit(nsid, subsys->ctrls[i]->changed);
+		nvl_event(subsys->ctrls[i], NVL_EVENT_NAMESPACE);
+	}
 }
 
 /* What the host wants of a new namespace, as a change. */
@@ -87,7 +96,7 @@ static u32 nvl_ns_unused(const struct nvl_ctrl *ctrl)
 	u32 nsid;
 
 	for (nsid = 1; nsid <= NVC_MAX_NS; nsid++)
-		if (!nvc_ns_get(ctrl->core, nsid))
+		if (!nvc_ns_get(ctrl->subsys->core, nsid))
 			return nsid;
 	return 0;
 }
@@ -107,23 +116,22 @@ static u16 nvl_ns_create(struct nvl_ctrl *ctrl, const struct nvme_command *cmd, 
 	change.nsid = nvl_ns_unused(ctrl);
 	if (!change.nsid)
 		return NVME_SC_NS_ID_UNAVAILABLE | NVL_DNR;
-	if (nvl_ns_change(ctrl, &change))
+	if (nvl_ns_change(ctrl->subsys, &change))
 		return NVME_SC_NS_INSUFFICIENT_CAP | NVL_DNR;
-	ctrl->ns[change.nsid].shared = id->nmic & 1;
-	ctrl->ns[change.nsid].recovery = 0;
+	ctrl->subsys->ns[change.nsid].shared = id->nmic & 1;
+	ctrl->subsys->ns[change.nsid].recovery = 0;
 	*result = change.nsid;
 	return 0;
 }
 
-static void nvl_ns_delete_one(struct nvl_ctrl *ctrl, u32 nsid)
+static void nvl_ns_delete_one(struct nvl_subsys *subsys, u32 nsid)
 {
 	struct nvc_ns_change change = { .op = NVC_NS_DELETE, .nsid = nsid };
-	bool attached = nvc_ns_get(ctrl->core, nsid)->attached;
+	u32 attached = nvc_ns_get(subsys->core, nsid)->attached;
 
-	nvl_ns_change(ctrl, &change);
-	ctrl->ns[nsid].made++;
-	if (attached)
-		nvl_ns_changed(ctrl, nsid);
+	nvl_ns_change(subsys, &change);
+	subsys->ns[nsid].made++;
+	nvl_ns_changed(subsys, nsid, attached);
 }
 
 static u16 nvl_ns_delete(struct nvl_ctrl *ctrl, u32 nsid)
@@ -133,11 +141,11 @@ static u16 nvl_ns_delete(struct nvl_ctrl *ctrl, u32 nsid)
 
 	if (!first || first > NVC_MAX_NS)
 		return NVME_SC_INVALID_NS | NVL_DNR;
-	if (first == last && !nvc_ns_get(ctrl->core, nsid))
+	if (first == last && !nvc_ns_get(ctrl->subsys->core, nsid))
 		return NVME_SC_INVALID_FIELD | NVL_DNR;
 	for (nsid = first; nsid <= last; nsid++)
-		if (nvc_ns_get(ctrl->core, nsid))
-			nvl_ns_delete_one(ctrl, nsid);
+		if (nvc_ns_get(ctrl->subsys->core, nsid))
+			nvl_ns_delete_one(ctrl->subsys, nsid);
 	return 0;
 }
 
@@ -176,26 +184,30 @@ static u16 nvl_ns_list(struct nvl_ctrl *ctrl, const struct nvme_command *cmd, u3
 		return NVME_SC_CTRL_LIST_INVALID | NVL_DNR;
 	*bits = 0;
 	for (i = 1; i <= count; i++) {
-		/* there is one, whose identifier is 1 */
-		if (le16_to_cpu(list[i]) != 1 || *bits)
+		u16 id = le16_to_cpu(list[i]);
+
+		/* each once */
+		if (!id || id > ctrl->subsys->nr_ctrls || *bits >> (id - 1) & 1)
 			return NVME_SC_CTRL_LIST_INVALID | NVL_DNR;
-		*bits = 1;
+		*bits |= 1U << (id - 1);
 	}
 	return 0;
 }
 
-static u16 nvl_ns_attach(struct nvl_ctrl *ctrl, u32 nsid, u32 bits, bool attach)
+static u16 nvl_ns_attach(struct nvl_subsys *subsys, u32 nsid, u32 bits, bool attach)
 {
 	struct nvc_ns_change change = { .op = NVC_NS_ATTACH, .nsid = nsid };
-	u32 attached = nvc_ns_get(ctrl->core, nsid)->attached;
+	u32 attached = nvc_ns_get(subsys->core, nsid)->attached;
 
+	change.value = attach ? attached | bits : attached & ~bits;
 	if (attach && attached & bits)
 		return NVME_SC_NS_ALREADY_ATTACHED | NVL_DNR;
 	if (!attach && (attached & bits) != bits)
 		return NVME_SC_NS_NOT_ATTACHED | NVL_DNR;
-	change.value = attach ? attached | bits : attached & ~bits;
-	nvl_ns_change(ctrl, &change);
-	nvl_ns_changed(ctrl, nsid);
+	if (!subsys->ns[nsid].shared && hweight32(change.value) > 1)
+		return NVME_SC_NS_IS_PRIVATE | NVL_DNR;
+	nvl_ns_change(subsys, &change);
+	nvl_ns_changed(subsys, nsid, bits);
 	return 0;
 }
 
@@ -217,23 +229,24 @@ u16 nvl_ns_attachment(struct nvl_ctrl *ctrl, const struct nvme_command *cmd)
 		return NVME_SC_INVALID_FIELD | NVL_DNR;
 	if (!nsid || nsid > NVC_MAX_NS)
 		return NVME_SC_INVALID_NS | NVL_DNR;
-	if (!nvc_ns_get(ctrl->core, nsid))
+	if (!nvc_ns_get(ctrl->subsys->core, nsid))
 		return NVME_SC_INVALID_FIELD | NVL_DNR;
 	status = nvl_ns_list(ctrl, cmd, &bits);
-	return status ?: nvl_ns_attach(ctrl, nsid, bits, select == NVL_NS_SEL_ATTACH);
+	return status ?: nvl_ns_attach(ctrl->subsys, nsid, bits, select == NVL_NS_SEL_ATTACH);
 }
 
-static u16 nvl_format_one(struct nvl_ctrl *ctrl, u32 nsid, u32 block_shift)
+static u16 nvl_format_one(struct nvl_subsys *subsys, u32 nsid, u32 block_shift)
 {
 	struct nvc_ns_change change = {
 		.op = NVC_NS_FORMAT, .nsid = nsid, .block_shift = block_shift,
 	};
+	const struct nvc_ns *ns = nvc_ns_get(subsys->core, nsid);
 
-	if (nvc_ns_get(ctrl->core, nsid)->flags & NVC_NS_PROTECTED)
+	if (ns->flags & NVC_NS_PROTECTED)
 		return NVME_SC_NS_WRITE_PROTECTED | NVL_DNR;
-	if (nvl_ns_change(ctrl, &change))
+	if (nvl_ns_change(subsys, &change))
 		return NVME_SC_INVALID_FORMAT | NVL_DNR;
-	nvl_ns_changed(ctrl, nsid);
+	nvl_ns_changed(subsys, nsid, ns->attached);
 	return 0;
 }
 
@@ -244,7 +257,7 @@ static u16 nvl_format_all(struct nvl_ctrl *ctrl, u32 block_shift)
 
 	for (nsid = 1; nsid <= NVC_MAX_NS && !status; nsid++)
 		if (!nvl_ns_status(ctrl, nsid))
-			status = nvl_format_one(ctrl, nsid, block_shift);
+			status = nvl_format_one(ctrl->subsys, nsid, block_shift);
 	return status;
 }
 
@@ -271,20 +284,20 @@ u16 nvl_format(struct nvl_ctrl *ctrl, const struct nvme_command *cmd)
 		return NVME_SC_INVALID_FIELD | NVL_DNR;
 	if (nsid == NVME_NSID_ALL)
 		return nvl_format_all(ctrl, shift);
-	return nvl_ns_status(ctrl, nsid) ?: nvl_format_one(ctrl, nsid, shift);
+	return nvl_ns_status(ctrl, nsid) ?: nvl_format_one(ctrl->subsys, nsid, shift);
 }
 
 /**
  * nvl_ns_switch() - set the switches of a namespace
- * @ctrl: the controller
+ * @subsys: the subsystem
  * @nsid: the namespace, which exists
  * @flags: enum nvc_ns_flags
  *
  * Return: status field.
  */
-u16 nvl_ns_switch(struct nvl_ctrl *ctrl, u32 nsid, u32 flags)
+u16 nvl_ns_switch(struct nvl_subsys *subsys, u32 nsid, u32 flags)
 {
 	struct nvc_ns_change change = { .op = NVC_NS_SWITCH, .nsid = nsid, .value = flags };
 
-	return nvl_ns_change(ctrl, &change) ? NVME_SC_INTERNAL | NVL_DNR : 0;
+	return nvl_ns_change(subsys, &change) ? NVME_SC_INTERNAL | NVL_DNR : 0;
 }

@@ -2,8 +2,9 @@
 /*
  * nvlab: a virtual NVMe controller in reserved memory.
  *
- * A nvl_device is a directory in configfs: what the user asked for. A nvl_ctrl
- * is what runs while its power is on, and is made afresh each time.
+ * A nvl_device is a directory in configfs: what the user asked for. While its
+ * power is on there is a nvl_subsys, made afresh each time: storage, model and
+ * namespaces, and one nvl_ctrl or more, which are what hosts see of it.
  */
 #ifndef NVLAB_H
 #define NVLAB_H
@@ -25,15 +26,15 @@
 #include "irq.h"
 #include "nvc.h"
 #include "queue.h"
+#include "subsys.h"
 
 #define NVL_VERSION		"0.1.0"
 
 #define NVL_PCI_VENDOR		0x4e56
 #define NVL_PCI_DEVICE		0x4c41
 
-/* BAR0 is the first MiB of the region; the rest of it is storage. */
+/* The region begins with a BAR0 for each controller; the rest of it is storage. */
 #define NVL_BAR_SIZE		SZ_1M
-#define NVL_MIN_REGION		SZ_2M
 #define NVL_DOORBELLS		0x1000
 #define NVL_MSIX_TABLE		0x80000
 #define NVL_MSIX_PBA		0x90000
@@ -43,49 +44,11 @@
 #define NVL_MAX_MDTS		8
 #define NVL_MAX_PAGES		((1 << NVL_MAX_MDTS) + 1)
 #define NVL_DNR			0x4000
-#define NVL_NAME_MAX		32
-
-/* Locks of storage, a page each in turn. */
-#define NVL_PAGE_LOCKS		64
 
 /* Kelvin. */
 #define NVL_TEMPERATURE		300
 #define NVL_WARNING_TEMPERATURE	343
 #define NVL_CRITICAL_TEMPERATURE 353
-
-/**
- * struct nvl_span - a mapped stretch of storage
- * @addr: where it is mapped
- * @size: bytes
- */
-struct nvl_span {
-	u8 *addr;
-	u64 size;
-};
-
-/**
- * struct nvl_region - the reserved memory of one controller
- * @window: what the root bus hands out: BAR0
- * @store: the storage, claimed
- * @bar: BAR0, mapped write-through as the nvme driver's mapping allows
- * @head: storage up to the first address that huge pages can map
- * @tail: the rest
- */
-struct nvl_region {
-	struct resource window;
-	struct resource *store;
-	u8 *bar;
-	struct nvl_span head;
-	struct nvl_span tail;
-};
-
-/**
- * struct nvl_page_lock - keeps some pages of storage
- * @lock: held while one of them is read or written
- */
-struct nvl_page_lock {
-	spinlock_t lock;	/* the pages */
-} ____cacheline_aligned_in_smp;
 
 /**
  * enum nvl_state - as the control thread sees it
@@ -116,12 +79,14 @@ enum nvl_trouble {
 /**
  * struct nvl_ctrl - a running controller
  * @sysdata: what x86 wants of a root bus; first, as x86 casts to it
- * @name: of the device
- * @set: its settings
+ * @subsys: the subsystem it is one of the controllers of
+ * @index: its place in the subsystem; its identifier there is one more
+ * @name: of the device, and of several controllers which
+ * @set: settings of the device
  * @node: in the list of running controllers
  * @id: tells PCI domains apart
- * @place: where its memory is
- * @region: the memory
+ * @window: what the root bus hands out: BAR0
+ * @bar: BAR0, mapped write-through as the nvme driver's mapping allows
  * @irqs: the vectors
  * @bus: the root bus
  * @busn: its bus number
@@ -130,14 +95,7 @@ enum nvl_trouble {
  * @flr: a function level reset was asked for
  * @trouble: bits of enum nvl_trouble; with any set nothing is fetched or completed
  * @unplug: has the PCI core notice that the link is lost
- * @core: the model, entered under @core_lock only
- * @core_lock: orders what enters the core
- * @capacity: bytes of storage
- * @page_locks: keep the pages of storage
- * @ns: namespaces, by NSID
- * @ns_lock: held to change namespaces
  * @changed: namespaces that changed since the host last asked which
- * @trace: every input of the core, or NULL
  * @debug: statistics in debugfs
  * @workers: threads that serve I/O queues
  * @nr_workers: how many
@@ -165,18 +123,19 @@ enum nvl_trouble {
  * @page: data of the admin command in hand
  * @errors: the error log
  * @slow: commands that only the slow poll found
- * @life: what outlasts the power
- * @born: when the power went on, ns
+ * @unsafe: the power went off while the host used it
  */
 struct nvl_ctrl {
 	struct pci_sysdata sysdata;
-	const char *name;
+	struct nvl_subsys *subsys;
+	unsigned int index;
+	char name[NVL_NAME_MAX + 4];
 	const struct nvl_settings *set;
 	struct list_head node;
 	int id;
 
-	const struct nvl_place *place;
-	struct nvl_region region;
+	struct resource window;
+	u8 *bar;
 	struct nvl_irqs irqs;
 
 	struct pci_bus *bus;
@@ -187,14 +146,7 @@ struct nvl_ctrl {
 	unsigned long trouble;
 	struct work_struct unplug;
 
-	struct nvc *core;
-	spinlock_t core_lock;	/* the core, as its interface wants */
-	u64 capacity;
-	struct nvl_page_lock page_locks[NVL_PAGE_LOCKS];
-	struct nvl_ns ns[NVC_MAX_NS + 1];
-	struct mutex ns_lock;	/* namespaces, before the workers' locks */
 	DECLARE_BITMAP(changed, NVC_MAX_NS + 1);
-	struct nvl_trace *trace;
 	struct dentry *debug;
 
 	struct nvl_worker *workers;
@@ -224,8 +176,7 @@ struct nvl_ctrl {
 	void *page;
 	struct nvl_error_log errors;
 	atomic64_t slow;
-	struct nvl_life *life;
-	u64 born;
+	bool unsafe;
 };
 
 /**
@@ -237,18 +188,6 @@ struct nvl_ctrl {
 static inline u32 nvl_max_transfer(const struct nvl_ctrl *ctrl)
 {
 	return SZ_4K << ctrl->set->mdts;
-}
-
-/**
- * nvl_page_lock() - what keeps a page of storage
- * @ctrl: the controller
- * @offset: of a byte in the page
- *
- * Return: the lock.
- */
-static inline spinlock_t *nvl_page_lock(struct nvl_ctrl *ctrl, u64 offset)
-{
-	return &ctrl->page_locks[offset / PAGE_SIZE % NVL_PAGE_LOCKS].lock;
 }
 
 /**
@@ -271,17 +210,24 @@ ssize_t nvl_device_stats(struct nvl_device *device, char *page);
 
 /* fault.c */
 void nvl_faults_init(struct nvl_device *device);
-int nvl_faults_arm(struct nvl_ctrl *ctrl, struct nvl_device *device);
 void nvl_fault_lose(struct nvl_worker *w, struct nvl_sq *sq, u16 fault);
 
+/* ctrl.c */
+struct nvl_ctrl *nvl_ctrl_alloc(struct nvl_subsys *subsys, unsigned int index);
+void nvl_ctrl_free(struct nvl_ctrl *ctrl);
+int nvl_ctrl_start(struct nvl_ctrl *ctrl);
+int nvl_ctrl_show(struct nvl_ctrl *ctrl);
+void nvl_ctrl_hide(struct nvl_ctrl *ctrl);
+void nvl_ctrl_stop(struct nvl_ctrl *ctrl);
+bool nvl_ctrl_alone(const struct nvl_ctrl *ctrl);
+
 /* region.c */
-int nvl_region_check(const struct nvl_place *place);
-int nvl_region_map(struct nvl_ctrl *ctrl);
-void nvl_region_unmap(struct nvl_ctrl *ctrl);
-u8 *nvl_region_at(struct nvl_ctrl *ctrl, u64 offset, u32 *len);
+int nvl_bar_map(struct nvl_ctrl *ctrl);
+void nvl_bar_unmap(struct nvl_ctrl *ctrl);
 
 /* pci.c */
 struct nvl_ctrl *nvl_pci_ctrl(struct device *dev);
+void nvl_pci_init(struct nvl_ctrl *ctrl);
 int nvl_pci_add(struct nvl_ctrl *ctrl);
 void nvl_pci_remove(struct nvl_ctrl *ctrl);
 void nvl_pci_unplug(struct nvl_ctrl *ctrl);
@@ -311,9 +257,8 @@ void nvl_wake_del(struct nvl_ctrl *ctrl);
 u32 nvl_io(struct nvl_worker *w, struct nvl_sq *sq, const struct nvme_command *cmd);
 
 /* prp.c */
-void *nvl_ram(struct nvl_ctrl *ctrl, u64 dma);
-void *nvl_ram_range(struct nvl_ctrl *ctrl, u64 dma, size_t len);
-u16 nvl_prp_map(struct nvl_ctrl *ctrl, const struct nvme_command *cmd, u32 len,
+void *nvl_ram_range(struct nvl_ctrl *ctrl, u64 dma, size_t len, bool write);
+u16 nvl_prp_map(struct nvl_ctrl *ctrl, const struct nvme_command *cmd, u32 len, bool write,
 		struct nvl_segment *segments, u32 *nr);
 
 #endif

@@ -97,7 +97,7 @@ static void nvl_config_express(struct nvl_ctrl *ctrl)
 
 static void nvl_config_ea(struct nvl_ctrl *ctrl)
 {
-	u64 base = ctrl->region.window.start;
+	u64 base = ctrl->window.start;
 	int where = NVL_CAP_EA;
 
 	nvl_config_set(ctrl, where, 4, PCI_CAP_ID_EA | 1 << 16);
@@ -239,7 +239,7 @@ static int nvl_pci_check(struct nvl_ctrl *ctrl)
 	if ((iommu && iommu->type != IOMMU_DOMAIN_IDENTITY) || get_dma_ops(&pdev->dev)) {
 		pr_err("%s: an IOMMU translates its addresses\n", ctrl->name);
 		err = -EOPNOTSUPP;
-	} else if (pci_resource_start(pdev, 0) != ctrl->region.window.start ||
+	} else if (pci_resource_start(pdev, 0) != ctrl->window.start ||
 		   !pdev->resource[0].parent) {
 		pr_err("%s: the PCI core did not take BAR0 where it is\n", ctrl->name);
 		err = -EIO;
@@ -257,7 +257,7 @@ static int nvl_pci_create(struct nvl_ctrl *ctrl)
 	ctrl->sysdata.node = cpu_to_node(ctrl->workers[0].cpu);
 	ctrl->busn = busn;
 	pci_add_resource(&resources, &ctrl->busn);
-	pci_add_resource(&resources, &ctrl->region.window);
+	pci_add_resource(&resources, &ctrl->window);
 	ctrl->bus = pci_create_root_bus(NULL, 0, &nvl_pci_ops, &ctrl->sysdata, &resources);
 	if (!ctrl->bus) {
 		pci_free_resource_list(&resources);
@@ -291,6 +291,15 @@ void nvl_pci_unplug(struct nvl_ctrl *ctrl)
 }
 
 /**
+ * nvl_pci_init() - what must be there before anything runs
+ * @ctrl: the controller
+ */
+void nvl_pci_init(struct nvl_ctrl *ctrl)
+{
+	INIT_WORK(&ctrl->unplug, nvl_pci_unplug_work);
+}
+
+/**
  * nvl_pci_add() - show the controller to the PCI core and to drivers
  * @ctrl: the controller, its workers and its control thread running
  *
@@ -301,7 +310,6 @@ int nvl_pci_add(struct nvl_ctrl *ctrl)
 	int err;
 
 	nvl_config_init(ctrl);
-	INIT_WORK(&ctrl->unplug, nvl_pci_unplug_work);
 	pci_lock_rescan_remove();
 	err = nvl_pci_create(ctrl);
 	if (err)

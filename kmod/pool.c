@@ -94,20 +94,20 @@ static int nvl_worker_start(struct nvl_ctrl *ctrl, struct nvl_worker *w, unsigne
 	return 0;
 }
 
-static const struct cpumask *nvl_workers_cpus(const struct nvl_ctrl *ctrl)
+static const struct cpumask *nvl_workers_cpus(const struct nvl_settings *set)
 {
-	return cpumask_empty(ctrl->set->cpus) ? cpu_online_mask : ctrl->set->cpus;
+	return cpumask_empty(set->cpus) ? cpu_online_mask : set->cpus;
 }
 
 /**
- * nvl_workers_wanted() - how many workers there will be
- * @ctrl: the controller
+ * nvl_workers_wanted() - how many workers a controller will have
+ * @set: settings of its device
  *
  * Return: one for each CPU the device may use.
  */
-unsigned int nvl_workers_wanted(const struct nvl_ctrl *ctrl)
+unsigned int nvl_workers_wanted(const struct nvl_settings *set)
 {
-	return cpumask_weight(nvl_workers_cpus(ctrl));
+	return cpumask_weight(nvl_workers_cpus(set));
 }
 
 /**
@@ -118,7 +118,7 @@ unsigned int nvl_workers_wanted(const struct nvl_ctrl *ctrl)
  */
 int nvl_workers_start(struct nvl_ctrl *ctrl)
 {
-	const struct cpumask *cpus = nvl_workers_cpus(ctrl);
+	const struct cpumask *cpus = nvl_workers_cpus(ctrl->set);
 	unsigned int cpu;
 	int err;
 

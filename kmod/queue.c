@@ -23,7 +23,7 @@ struct nvl_cq *nvl_cq_alloc(struct nvl_ctrl *ctrl, u16 qid, u16 size, u64 dma)
 	cq = kzalloc(sizeof(*cq), GFP_KERNEL);
 	if (!cq)
 		return ERR_PTR(-ENOMEM);
-	cq->ring = nvl_ram_range(ctrl, dma, size * sizeof(*cq->ring));
+	cq->ring = nvl_ram_range(ctrl, dma, size * sizeof(*cq->ring), true);
 	if (!cq->ring) {
 		kfree(cq);
 		return ERR_PTR(-EFAULT);
@@ -47,9 +47,11 @@ void nvl_cq_free(struct nvl_cq *cq)
 
 static int nvl_sq_alloc_records(struct nvl_ctrl *ctrl, struct nvl_sq *sq)
 {
-	if (ctrl->trace)
+	bool traced = ctrl->subsys->trace;
+
+	if (traced)
 		sq->records = kvcalloc(sq->size, sizeof(*sq->records), GFP_KERNEL);
-	return ctrl->trace && !sq->records ? -ENOMEM : 0;
+	return traced && !sq->records ? -ENOMEM : 0;
 }
 
 static int nvl_sq_alloc_cmds(struct nvl_sq *sq)
@@ -91,7 +93,7 @@ struct nvl_sq *nvl_sq_alloc(struct nvl_ctrl *ctrl, u16 qid, u16 size, u64 dma,
 	sq->qid = qid;
 	sq->size = size;
 	sq->cq = cq;
-	sq->ring = nvl_ram_range(ctrl, dma, size * sizeof(*sq->ring));
+	sq->ring = nvl_ram_range(ctrl, dma, size * sizeof(*sq->ring), false);
 	if (!sq->ring)
 		goto free;
 	err = nvl_sq_alloc_cmds(sq) ?: nvl_sq_alloc_records(ctrl, sq);

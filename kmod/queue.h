@@ -23,6 +23,7 @@
 
 struct nvl_ctrl;
 struct nvl_ring;
+struct nvl_settings;
 struct nvl_worker;
 
 /**
@@ -235,7 +236,7 @@ void nvl_coalesce_count(struct nvl_worker *w, u16 vector);
 bool nvl_coalesce_holds(struct nvl_worker *w, u16 vector);
 
 /* pool.c */
-unsigned int nvl_workers_wanted(const struct nvl_ctrl *ctrl);
+unsigned int nvl_workers_wanted(const struct nvl_settings *set);
 int nvl_workers_start(struct nvl_ctrl *ctrl);
 void nvl_workers_stop(struct nvl_ctrl *ctrl);
 struct nvl_worker *nvl_worker_for(struct nvl_ctrl *ctrl, const struct nvl_cq *cq);

@@ -20,9 +20,9 @@ static int nvl_region_check_form(const struct nvl_place *place)
 		       place->start, place->size);
 		return -EINVAL;
 	}
-	if (place->size < NVL_MIN_REGION) {
-		pr_err("memmap_size=%lluM is too small: 1 MiB is for registers, so at least 2M\n",
-		       place->size >> 20);
+	if (place->size <= place->bars * NVL_BAR_SIZE) {
+		pr_err("memmap_size=%lluM is too small: %u MiB are for registers, so at least %uM\n",
+		       place->size >> 20, place->bars, place->bars + 1);
 		return -ENOSPC;
 	}
 	return 0;
@@ -53,35 +53,19 @@ static int nvl_region_check_place(const struct nvl_place *place)
 	return 0;
 }
 
-static int nvl_region_claim(struct nvl_ctrl *ctrl)
+static int nvl_found(struct resource *there, void *unused)
 {
-	const struct nvl_place *place = ctrl->place;
-	struct resource window = DEFINE_RES_MEM_NAMED(place->start, NVL_BAR_SIZE, "nvlab BAR0");
-	struct nvl_region *r = &ctrl->region;
-
-	r->store = request_mem_region(place->start + NVL_BAR_SIZE,
-				      place->size - NVL_BAR_SIZE, "nvlab storage");
-	if (!r->store)
-		goto busy;
-	/* not busy: the nvme driver claims the BAR in it */
-	r->window = window;
-	if (insert_resource(&iomem_resource, &r->window))
-		goto release;
-	return 0;
-
-release:
-	release_mem_region(r->store->start, resource_size(r->store));
-busy:
-	pr_err("0x%llx-0x%llx overlaps another device's memory\n", place->start,
-	       place->start + place->size - 1);
-	return -EADDRINUSE;
+	return there->desc != IORES_DESC_RESERVED;
 }
 
-static void nvl_region_release(struct nvl_ctrl *ctrl)
+/* Whether somebody has a part of it, beside the reservation itself. */
+static bool nvl_region_taken(u64 start, u64 size)
 {
-	remove_resource(&ctrl->region.window);
-	release_mem_region(ctrl->region.store->start,
-			   resource_size(ctrl->region.store));
+	if (walk_iomem_res_desc(IORES_DESC_NONE, IORESOURCE_MEM, start, start + size - 1, NULL,
+				nvl_found) <= 0)
+		return false;
+	pr_err("0x%llx-0x%llx overlaps another device's memory\n", start, start + size - 1);
+	return true;
 }
 
 static int nvl_span_map(struct nvl_span *span, u64 start, u64 size)
@@ -106,14 +90,14 @@ static void nvl_span_unmap(struct nvl_span *span)
  * Storage begins 1 MiB into the region. Mapped in one piece it would never be
  * congruent to 2 MiB, and would take 4 KiB page table entries.
  */
-static int nvl_region_map_store(struct nvl_ctrl *ctrl)
+static int nvl_store_map_spans(struct nvl_store *store)
 {
-	u64 start = ctrl->region.store->start;
-	u64 size = resource_size(ctrl->region.store);
+	u64 start = store->claim->start;
+	u64 size = resource_size(store->claim);
 	u64 head = min(ALIGN(start, SZ_2M) - start, size);
 
-	return nvl_span_map(&ctrl->region.head, start, head) ?:
-	       nvl_span_map(&ctrl->region.tail, start + head, size - head);
+	return nvl_span_map(&store->head, start, head) ?:
+	       nvl_span_map(&store->tail, start + head, size - head);
 }
 
 /**
@@ -129,69 +113,93 @@ int nvl_region_check(const struct nvl_place *place)
 }
 
 /**
- * nvl_region_map() - claim and map the region of a controller
- * @ctrl: the controller, its place checked
+ * nvl_store_map() - claim and map the storage of a subsystem
+ * @subsys: the subsystem, its place checked
  *
  * Return: 0, -EADDRINUSE (overlaps), or -ENOMEM.
  */
-int nvl_region_map(struct nvl_ctrl *ctrl)
+int nvl_store_map(struct nvl_subsys *subsys)
 {
+	u64 start = subsys->place->start + subsys->place->size - subsys->capacity;
+	struct nvl_store *store = &subsys->store;
 	int err;
 
-	err = nvl_region_claim(ctrl);
+	if (nvl_region_taken(start, subsys->capacity))
+		return -EADDRINUSE;
+	store->claim = request_mem_region(start, subsys->capacity, "nvlab storage");
+	if (!store->claim)
+		return -ENOMEM;
+	err = nvl_store_map_spans(store);
 	if (err)
-		return err;
-	err = -ENOMEM;
-	/*
-	 * Write-through, and before any driver is there: a mapping of ours that
-	 * is write-back makes the driver's ioremap() fail, and one made after it
-	 * would be uncached.
-	 */
-	ctrl->region.bar = memremap(ctrl->place->start, NVL_BAR_SIZE, MEMREMAP_WT);
-	if (!ctrl->region.bar)
-		goto release;
-	err = nvl_region_map_store(ctrl);
-	if (err)
-		goto unmap;
-	return 0;
-
-unmap:
-	nvl_span_unmap(&ctrl->region.tail);
-	nvl_span_unmap(&ctrl->region.head);
-	memunmap(ctrl->region.bar);
-release:
-	nvl_region_release(ctrl);
+		nvl_store_unmap(subsys);
 	return err;
 }
 
 /**
- * nvl_region_unmap() - undo nvl_region_map()
- * @ctrl: the controller
+ * nvl_store_unmap() - undo nvl_store_map()
+ * @subsys: the subsystem
  */
-void nvl_region_unmap(struct nvl_ctrl *ctrl)
+void nvl_store_unmap(struct nvl_subsys *subsys)
 {
-	nvl_span_unmap(&ctrl->region.tail);
-	nvl_span_unmap(&ctrl->region.head);
-	memunmap(ctrl->region.bar);
-	nvl_region_release(ctrl);
+	nvl_span_unmap(&subsys->store.tail);
+	nvl_span_unmap(&subsys->store.head);
+	release_mem_region(subsys->store.claim->start, subsys->capacity);
 }
 
 /**
- * nvl_region_at() - where a byte of storage is mapped
- * @ctrl: the controller
+ * nvl_store_at() - where a byte of storage is mapped
+ * @subsys: the subsystem
  * @offset: of the byte
  * @len: bytes wanted from there; cut to what is mapped in one piece
  *
  * Return: its address.
  */
-u8 *nvl_region_at(struct nvl_ctrl *ctrl, u64 offset, u32 *len)
+u8 *nvl_store_at(struct nvl_subsys *subsys, u64 offset, u32 *len)
 {
-	const struct nvl_span *span = &ctrl->region.head;
+	const struct nvl_span *span = &subsys->store.head;
 
 	if (offset >= span->size) {
 		offset -= span->size;
-		span = &ctrl->region.tail;
+		span = &subsys->store.tail;
 	}
 	*len = min_t(u64, *len, span->size - offset);
 	return span->addr + offset;
+}
+
+/**
+ * nvl_bar_map() - claim and map the registers of a controller
+ * @ctrl: the controller
+ *
+ * Return: 0, -EADDRINUSE (overlaps), or -ENOMEM.
+ */
+int nvl_bar_map(struct nvl_ctrl *ctrl)
+{
+	u64 start = ctrl->subsys->place->start + ctrl->index * NVL_BAR_SIZE;
+	/* not busy: the nvme driver claims the BAR in it */
+	struct resource window = DEFINE_RES_MEM_NAMED(start, NVL_BAR_SIZE, "nvlab BAR0");
+
+	ctrl->window = window;
+	if (nvl_region_taken(start, NVL_BAR_SIZE) ||
+	    insert_resource(&iomem_resource, &ctrl->window))
+		return -EADDRINUSE;
+	/*
+	 * Write-through, and before any driver is there: a mapping of ours that
+	 * is write-back makes the driver's ioremap() fail, and one made after it
+	 * would be uncached.
+	 */
+	ctrl->bar = memremap(start, NVL_BAR_SIZE, MEMREMAP_WT);
+	if (ctrl->bar)
+		return 0;
+	remove_resource(&ctrl->window);
+	return -ENOMEM;
+}
+
+/**
+ * nvl_bar_unmap() - undo nvl_bar_map()
+ * @ctrl: the controller
+ */
+void nvl_bar_unmap(struct nvl_ctrl *ctrl)
+{
+	memunmap(ctrl->bar);
+	remove_resource(&ctrl->window);
 }

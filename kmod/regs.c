@@ -15,7 +15,7 @@
 
 static u32 nvl_reg_read(const struct nvl_ctrl *ctrl, u32 reg)
 {
-	return READ_ONCE(*(u32 *)(ctrl->region.bar + reg));
+	return READ_ONCE(*(u32 *)(ctrl->bar + reg));
 }
 
 static u64 nvl_reg_read64(const struct nvl_ctrl *ctrl, u32 reg)
@@ -26,7 +26,7 @@ static u64 nvl_reg_read64(const struct nvl_ctrl *ctrl, u32 reg)
 static void nvl_reg_write(struct nvl_ctrl *ctrl, u32 reg, u32 value)
 {
 	/* what it announces has happened */
-	smp_store_release((u32 *)(ctrl->region.bar + reg), value);
+	smp_store_release((u32 *)(ctrl->bar + reg), value);
 }
 
 /**
@@ -39,7 +39,7 @@ static void nvl_reg_write(struct nvl_ctrl *ctrl, u32 reg, u32 value)
  */
 u32 *nvl_doorbell(struct nvl_ctrl *ctrl, u16 qid, bool cq)
 {
-	return (u32 *)(ctrl->region.bar + NVL_DOORBELLS +
+	return (u32 *)(ctrl->bar + NVL_DOORBELLS +
 		       (2 * qid + cq) * (4 << NVL_DSTRD));
 }
 
@@ -55,7 +55,7 @@ void nvl_regs_init(struct nvl_ctrl *ctrl)
 		  (u64)NVL_DSTRD << 32 |
 		  1ULL << 37;			/* CSS: NVM command set */
 
-	memset(ctrl->region.bar, 0, NVL_BAR_SIZE);
+	memset(ctrl->bar, 0, NVL_BAR_SIZE);
 	nvl_reg_write(ctrl, NVME_REG_CAP, lower_32_bits(cap));
 	nvl_reg_write(ctrl, NVME_REG_CAP + 4, upper_32_bits(cap));
 	nvl_reg_write(ctrl, NVME_REG_VS, NVME_VS(1, 4, 0));
@@ -68,7 +68,8 @@ static void nvl_regs_forget(struct nvl_ctrl *ctrl)
 	nvl_queues_drop(ctrl);
 	nvl_events_reset(ctrl);
 	nvl_features_reset(ctrl);
-	nvl_core_reset(ctrl);
+	if (nvl_ctrl_alone(ctrl))
+		nvl_core_reset(ctrl->subsys);
 }
 
 static int nvl_regs_admin_queue(struct nvl_ctrl *ctrl)
@@ -125,7 +126,7 @@ static void nvl_regs_enable(struct nvl_ctrl *ctrl, u32 cc)
 static void nvl_regs_disable(struct nvl_ctrl *ctrl)
 {
 	nvl_regs_forget(ctrl);
-	memset(ctrl->region.bar + NVL_DOORBELLS, 0,
+	memset(ctrl->bar + NVL_DOORBELLS, 0,
 	       2 * (ctrl->nr_queues + 1) * (4 << NVL_DSTRD));
 	ctrl->state = NVL_DISABLED;
 	nvl_reg_write(ctrl, NVME_REG_CSTS, 0);
@@ -173,7 +174,7 @@ static void nvl_regs_fail(struct nvl_ctrl *ctrl)
 static void nvl_regs_lose_link(struct nvl_ctrl *ctrl)
 {
 	nvl_regs_forget(ctrl);
-	memset(ctrl->region.bar, 0xff, NVL_BAR_SIZE);
+	memset(ctrl->bar, 0xff, NVL_BAR_SIZE);
 	WRITE_ONCE(ctrl->state, NVL_GONE);
 	nvl_pci_unplug(ctrl);
 }
@@ -232,6 +233,6 @@ bool nvl_regs_poll(struct nvl_ctrl *ctrl)
 void nvl_regs_stop(struct nvl_ctrl *ctrl)
 {
 	/* pulled while the host used it */
-	ctrl->life->unsafe += ctrl->state == NVL_READY || ctrl->state == NVL_GONE;
+	ctrl->unsafe = ctrl->state == NVL_READY || ctrl->state == NVL_GONE;
 	nvl_queues_drop(ctrl);
 }

@@ -62,11 +62,22 @@ static int nvl_pool_find(u64 size, u64 *start)
 	return -ENOSPC;
 }
 
+static int nvl_place_check(const struct nvl_place *place)
+{
+	u64 last = place->start + place->size - 1;
+
+	if (nvl_pool_gap(place->start, last + 1) == place->size)
+		return 0;
+	pr_err("0x%llx-0x%llx overlaps another device's memory\n", place->start, last);
+	return -EADDRINUSE;
+}
+
 /**
  * nvl_reserve_take() - find a place for a device, and check it
  * @device: the device, locked; its place is filled in
  *
- * Return: 0, -ENOSPC (the pool is used up), or as nvl_region_check().
+ * Return: 0, -ENOSPC (the pool is used up), -EADDRINUSE (overlaps), or as
+ * nvl_region_check().
  */
 int nvl_reserve_take(struct nvl_device *device)
 {
@@ -76,10 +87,11 @@ int nvl_reserve_take(struct nvl_device *device)
 
 	place->start = set->start;
 	place->size = set->size;
+	place->bars = set->controllers;
 	mutex_lock(&nvl_pool_lock);
 	if (!set->start && set->size && nvl_pool_nr)
 		err = nvl_pool_find(ALIGN(set->size, SZ_1M), &place->start);
-	err = err ?: nvl_region_check(place);
+	err = err ?: nvl_region_check(place) ?: nvl_place_check(place);
 	if (!err)
 		list_add(&place->node, &nvl_places);
 	mutex_unlock(&nvl_pool_lock);
@@ -101,7 +113,7 @@ void nvl_reserve_give(struct nvl_device *device)
 static int nvl_pool_parse(char *word, struct nvl_stretch *stretch)
 {
 	char *start = strchr(word, '$');
-	struct nvl_place place = {};
+	struct nvl_place place = { .bars = 1 };
 	int err;
 
 	if (!start)

@@ -138,6 +138,7 @@ void nvl_ring_decided(struct nvl_ring *r, const struct nvc_cmd *cmd,
 	r->now.data = d->data;
 	r->now.fault = d->fault;
 	r->now.corrupt = d->corrupt;
+	r->now.ctrl = cmd->ctrl;
 	if (cmd->opcode == NVC_DSM || cmd->opcode == NVC_COPY)
 		nvl_ring_put_ranges(r, d->seq, ranges, cmd->nlb);
 }
@@ -189,17 +190,17 @@ void nvl_ring_publish(struct nvl_ring *r)
 
 /**
  * nvl_trace_input() - record an input that no worker gave
- * @ctrl: the controller, its core locked
+ * @subsys: the subsystem, its core locked
  * @record: begins with struct nvc_trace_input
  * @size: bytes
  */
-void nvl_trace_input(struct nvl_ctrl *ctrl, const void *record, size_t size)
+void nvl_trace_input(struct nvl_subsys *subsys, const void *record, size_t size)
 {
 	struct nvl_ring *r;
 
-	if (!ctrl->trace)
+	if (!subsys->trace)
 		return;
-	r = &ctrl->trace->rings[ctrl->trace->nr - 1];
+	r = &subsys->trace->rings[subsys->trace->nr - 1];
 	nvl_ring_put(r, record, size);
 	r->published = r->tail;
 	/* records before the count of them */

@@ -51,6 +51,7 @@ int nvl_settings_init(struct nvl_settings *set, const char *name)
 {
 	if (!zalloc_cpumask_var(&set->cpus, GFP_KERNEL))
 		return -ENOMEM;
+	set->controllers = 1;
 	set->block_size = 512;
 	set->entries = 1024;
 	set->mdts = NVL_MAX_MDTS;

@@ -19,7 +19,7 @@
  * @nsid: its number
  * @size: bytes; 0 for all that is left
  * @block_size: bytes of a logical block; 0 for the device's
- * @attached: whether the controller has it from the start
+ * @attached: whether the controllers have it from the start
  */
 struct nvl_space {
 	struct config_item item;
@@ -65,7 +65,7 @@ static ssize_t nvl_space_store(struct config_item *item, const char *page, size_
 	int err = -EBUSY;
 
 	mutex_lock(&space->device->lock);
-	if (!space->device->ctrl)
+	if (!space->device->subsys)
 		err = set(space, page);
 	mutex_unlock(&space->device->lock);
 	return err ?: count;
@@ -118,7 +118,7 @@ static int nvl_space_add(struct nvl_space *space)
 	int err = 0;
 
 	mutex_lock(&device->lock);
-	if (device->ctrl)
+	if (device->subsys)
 		err = -EBUSY;
 	else if (device->spaces[space->nsid - 1])
 		err = -EEXIST;	/* as another spelling of the number */
@@ -182,54 +182,54 @@ void nvl_spaces_init(struct nvl_device *device)
 	configfs_add_default_group(&device->namespaces, &device->group);
 }
 
-static int nvl_space_create(struct nvl_ctrl *ctrl, const struct nvl_space *space)
+static int nvl_space_create(struct nvl_subsys *subsys, const struct nvl_space *space)
 {
-	u32 shift = ilog2(space->block_size ?: ctrl->set->block_size);
+	u32 shift = ilog2(space->block_size ?: subsys->set->block_size);
 	struct nvc_ns_change change = {
 		.op = NVC_NS_CREATE,
 		.nsid = space->nsid,
 		.block_shift = shift,
-		.value = space->attached,
+		.value = space->attached ? nvl_all_ctrls(subsys) : 0,
 	};
 	u64 size = space->size;
 	int err;
 
 	if (!size)
-		nvc_ns_free(ctrl->core, &size);
+		nvc_ns_free(subsys->core, &size);
 	change.blocks = size >> shift;
-	err = nvl_core_ns(ctrl, &change);
+	err = nvl_core_ns(subsys, &change);
 	if (err)
 		pr_err("%s: namespace %u of %llu bytes does not fit, or is not whole blocks\n",
-		       ctrl->name, space->nsid, size);
+		       subsys->name, space->nsid, size);
 	return err;
 }
 
 /* Those of a given size first: the others take what is left. */
-static int nvl_spaces_create(struct nvl_ctrl *ctrl, struct nvl_device *device, bool sized)
+static int nvl_spaces_create(struct nvl_subsys *subsys, struct nvl_device *device, bool sized)
 {
 	int err = 0;
 	u32 i;
 
 	for (i = 0; i < NVC_MAX_NS && !err; i++)
 		if (device->spaces[i] && !!device->spaces[i]->size == sized)
-			err = nvl_space_create(ctrl, device->spaces[i]);
+			err = nvl_space_create(subsys, device->spaces[i]);
 	return err;
 }
 
 /**
  * nvl_spaces_make() - give a new core the namespaces that the user asked for
- * @ctrl: the controller, not started
+ * @subsys: the subsystem, without controllers
  * @device: whose namespaces, locked
  *
  * Return: 0, -ENOSPC, or -EINVAL.
  */
-int nvl_spaces_make(struct nvl_ctrl *ctrl, struct nvl_device *device)
+int nvl_spaces_make(struct nvl_subsys *subsys, struct nvl_device *device)
 {
 	struct nvc_ns_change all = { .op = NVC_NS_DELETE, .nsid = 1 };
 
 	if (!memchr_inv(device->spaces, 0, sizeof(device->spaces)))
 		return 0;
-	return nvl_core_ns(ctrl, &all) ?:
-	       nvl_spaces_create(ctrl, device, true) ?:
-	       nvl_spaces_create(ctrl, device, false);
+	return nvl_core_ns(subsys, &all) ?:
+	       nvl_spaces_create(subsys, device, true) ?:
+	       nvl_spaces_create(subsys, device, false);
 }

@@ -39,26 +39,48 @@ static u64 nvl_stat_of(const struct nvl_worker *w, const struct nvl_stat *stat)
 	return READ_ONCE(*(const u64 *)((const char *)&w->stats + stat->offset));
 }
 
-static u64 nvl_stat_all(const struct nvl_ctrl *ctrl, const struct nvl_stat *stat)
+static u64 nvl_stat_join(const struct nvl_stat *stat, u64 all, u64 one)
+{
+	return stat->worst ? max(all, one) : all + one;
+}
+
+static u64 nvl_stat_ctrl(const struct nvl_ctrl *ctrl, const struct nvl_stat *stat)
 {
 	u64 all = 0;
 	unsigned int i;
 
-	for (i = 0; i < ctrl->nr_workers; i++) {
-		u64 one = nvl_stat_of(&ctrl->workers[i], stat);
-
-		all = stat->worst ? max(all, one) : all + one;
-	}
+	for (i = 0; i < ctrl->nr_workers; i++)
+		all = nvl_stat_join(stat, all, nvl_stat_of(&ctrl->workers[i], stat));
 	return all;
 }
 
-static ssize_t nvl_stats_core(struct nvl_ctrl *ctrl, char *page)
+static u64 nvl_stat_all(const struct nvl_subsys *subsys, const struct nvl_stat *stat)
+{
+	u64 all = 0;
+	unsigned int i;
+
+	for (i = 0; i < subsys->nr_ctrls; i++)
+		all = nvl_stat_join(stat, all, nvl_stat_ctrl(subsys->ctrls[i], stat));
+	return all;
+}
+
+static u64 nvl_slow_all(const struct nvl_subsys *subsys)
+{
+	u64 all = 0;
+	unsigned int i;
+
+	for (i = 0; i < subsys->nr_ctrls; i++)
+		all += atomic64_read(&subsys->ctrls[i]->slow);
+	return all;
+}
+
+static ssize_t nvl_stats_core(struct nvl_subsys *subsys, char *page)
 {
 	struct nvc_counters c;
 
-	spin_lock(&ctrl->core_lock);
-	nvc_count(ctrl->core, &c);
-	spin_unlock(&ctrl->core_lock);
+	spin_lock(&subsys->core_lock);
+	nvc_count(subsys->core, &c);
+	spin_unlock(&subsys->core_lock);
 	return sysfs_emit(page,
 			  "reads %llu\nwrites %llu\nflushes %llu\nzeroes %llu\ndsms %llu\n"
 			  "blocks_read %llu\nblocks_written %llu\nblocks_zeroed %llu\n"
@@ -109,14 +131,14 @@ static const struct nvl_account nvl_accounts[] = {
 };
 
 /* What an SSD has done since its power went on. */
-static ssize_t nvl_stats_ssd(struct nvl_ctrl *ctrl, char *page, ssize_t len)
+static ssize_t nvl_stats_ssd(struct nvl_subsys *subsys, char *page, ssize_t len)
 {
 	struct nvc_ssd_stats stats;
 	ssize_t start = len;
 	int i;
 
 	BUILD_BUG_ON(ARRAY_SIZE(nvl_accounts) * sizeof(u64) != sizeof(stats));
-	nvl_core_stats(ctrl, &stats);
+	nvl_core_stats(subsys, &stats);
 	for (i = 0; i < ARRAY_SIZE(nvl_accounts); i++)
 		len += sysfs_emit_at(page, len, "%s %llu\n", nvl_accounts[i].name,
 				     *(u64 *)((u8 *)&stats + nvl_accounts[i].offset));
@@ -132,19 +154,19 @@ static ssize_t nvl_stats_ssd(struct nvl_ctrl *ctrl, char *page, ssize_t len)
  */
 ssize_t nvl_device_stats(struct nvl_device *device, char *page)
 {
-	struct nvl_ctrl *ctrl = device->ctrl;
+	struct nvl_subsys *subsys = device->subsys;
 	ssize_t len;
 	int i;
 
-	if (!ctrl)
+	if (!subsys)
 		return 0;
-	len = nvl_stats_core(ctrl, page);
+	len = nvl_stats_core(subsys, page);
 	for (i = 0; i < ARRAY_SIZE(nvl_stats); i++)
 		len += sysfs_emit_at(page, len, "%s %llu\n", nvl_stats[i].name,
-				     nvl_stat_all(ctrl, &nvl_stats[i]));
-	len += sysfs_emit_at(page, len, "slow_poll %llu\n", (u64)atomic64_read(&ctrl->slow));
-	if (ctrl->set->kind == NVC_SSD)
-		len += nvl_stats_ssd(ctrl, page, len);
+				     nvl_stat_all(subsys, &nvl_stats[i]));
+	len += sysfs_emit_at(page, len, "slow_poll %llu\n", nvl_slow_all(subsys));
+	if (subsys->set->kind == NVC_SSD)
+		len += nvl_stats_ssd(subsys, page, len);
 	return len;
 }
 

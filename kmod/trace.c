@@ -95,12 +95,11 @@ static int nvl_trace_alloc_rings(struct nvl_trace *trace)
 
 /**
  * nvl_trace_alloc() - make the rings, if the user wants any
- * @ctrl: the controller
- * @workers: how many it will have
+ * @subsys: the subsystem
  *
  * Return: 0 or -ENOMEM; nvl_trace_free() undoes either.
  */
-int nvl_trace_alloc(struct nvl_ctrl *ctrl, unsigned int workers)
+int nvl_trace_alloc(struct nvl_subsys *subsys)
 {
 	struct nvl_trace *trace;
 
@@ -112,53 +111,54 @@ int nvl_trace_alloc(struct nvl_ctrl *ctrl, unsigned int workers)
 	BUILD_BUG_ON(sizeof(struct nvc_trace_model) > NVC_TRACE_RECORD);
 	BUILD_BUG_ON(sizeof(struct nvc_trace_ns) > NVC_TRACE_RECORD);
 	BUILD_BUG_ON(NVC_TRACE_PAGE % PAGE_SIZE);
-	if (!ctrl->set->trace)
+	if (!subsys->set->trace)
 		return 0;
 	trace = kzalloc(sizeof(*trace), GFP_KERNEL);
 	if (!trace)
 		return -ENOMEM;
-	ctrl->trace = trace;
+	subsys->trace = trace;
 	kref_init(&trace->ref);
-	trace->nr = workers + 1;
-	trace->entries = ctrl->set->trace;
-	trace->lossless = ctrl->set->trace_lossless;
-	snprintf(trace->name, sizeof(trace->name), "nvlab-trace-%s", ctrl->name);
+	trace->nr = subsys->nr_ctrls * nvl_workers_wanted(subsys->set) + 1;
+	trace->entries = subsys->set->trace;
+	trace->lossless = subsys->set->trace_lossless;
+	snprintf(trace->name, sizeof(trace->name), "nvlab-trace-%s", subsys->name);
 	return nvl_trace_alloc_rings(trace);
 }
 
 /**
  * nvl_trace_free() - undo nvl_trace_alloc(), but for what a reader still maps
- * @ctrl: the controller
+ * @subsys: the subsystem
  */
-void nvl_trace_free(struct nvl_ctrl *ctrl)
+void nvl_trace_free(struct nvl_subsys *subsys)
 {
-	if (ctrl->trace)
-		kref_put(&ctrl->trace->ref, nvl_trace_destroy);
+	if (subsys->trace)
+		kref_put(&subsys->trace->ref, nvl_trace_destroy);
 }
 
 /**
  * nvl_trace_ring() - the ring of a worker
- * @ctrl: the controller
- * @worker: its number
+ * @ctrl: its controller
+ * @worker: its number there
  *
  * Return: the ring, or NULL if there is no trace.
  */
-struct nvl_ring *nvl_trace_ring(struct nvl_ctrl *ctrl, unsigned int worker)
+struct nvl_ring *nvl_trace_ring(const struct nvl_ctrl *ctrl, unsigned int worker)
 {
-	struct nvl_trace *trace = ctrl->trace;
+	struct nvl_trace *trace = ctrl->subsys->trace;
+	unsigned int ring = ctrl->index * nvl_workers_wanted(ctrl->set) + worker;
 
-	return trace && worker + 1 < trace->nr ? &trace->rings[worker] : NULL;
+	return trace && ring + 1 < trace->nr ? &trace->rings[ring] : NULL;
 }
 
 /**
  * nvl_trace_show() - let a reader come
- * @ctrl: the controller
+ * @subsys: the subsystem
  *
  * Return: 0 or an errno.
  */
-int nvl_trace_show(struct nvl_ctrl *ctrl)
+int nvl_trace_show(struct nvl_subsys *subsys)
 {
-	struct nvl_trace *trace = ctrl->trace;
+	struct nvl_trace *trace = subsys->trace;
 
 	if (!trace)
 		return 0;
@@ -171,26 +171,26 @@ int nvl_trace_show(struct nvl_ctrl *ctrl)
 
 /**
  * nvl_trace_end() - wait for the reader no longer: the device is to go
- * @ctrl: the controller
+ * @subsys: the subsystem
  */
-void nvl_trace_end(struct nvl_ctrl *ctrl)
+void nvl_trace_end(struct nvl_subsys *subsys)
 {
-	if (ctrl->trace)
-		WRITE_ONCE(ctrl->trace->lossless, false);
+	if (subsys->trace)
+		WRITE_ONCE(subsys->trace->lossless, false);
 }
 
 /**
  * nvl_trace_hide() - undo nvl_trace_show(), with the writers gone
- * @ctrl: the controller
+ * @subsys: the subsystem
  */
-void nvl_trace_hide(struct nvl_ctrl *ctrl)
+void nvl_trace_hide(struct nvl_subsys *subsys)
 {
 	struct nvc_trace_map *map;
 
-	if (!ctrl->trace)
+	if (!subsys->trace)
 		return;
-	map = ctrl->trace->map;
+	map = subsys->trace->map;
 	/* pairs with the reader: what he finds after this is all there is */
 	smp_store_release(&map->ended, 1);
-	misc_deregister(&ctrl->trace->misc);
+	misc_deregister(&subsys->trace->misc);
 }

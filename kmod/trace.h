@@ -16,8 +16,8 @@
 #define NVL_TRACE_OPEN	0
 
 /**
- * struct nvl_trace - the rings of one controller; readers may outlive it
- * @ref: the controller's, and the reader's
+ * struct nvl_trace - the rings of a subsystem; readers may outlive it
+ * @ref: the subsystem's, and the reader's
  * @misc: the device node
  * @name: of the device node
  * @map: what readers map
@@ -43,7 +43,7 @@ struct nvl_trace {
 
 /**
  * struct nvl_ring - the kernel's side of one ring
- * @trace: all rings of the controller
+ * @trace: all rings of the subsystem
  * @shared: head and tail, where the reader can write: only @shared->head is read
  * @records: the records
  * @tail: records written
@@ -74,7 +74,7 @@ void nvl_ring_decided(struct nvl_ring *r, const struct nvc_cmd *cmd,
 void nvl_ring_copied(struct nvl_ring *r);
 void nvl_ring_post(struct nvl_ring *r, u16 posted);
 void nvl_ring_publish(struct nvl_ring *r);
-void nvl_trace_input(struct nvl_ctrl *ctrl, const void *record, size_t size);
+void nvl_trace_input(struct nvl_subsys *subsys, const void *record, size_t size);
 
 /**
  * nvl_trace_room() - whether a command may be fetched
@@ -178,21 +178,21 @@ static inline void nvl_trace_publish(struct nvl_worker *w)
 }
 
 /* trace.c */
-int nvl_trace_alloc(struct nvl_ctrl *ctrl, unsigned int workers);
-int nvl_trace_show(struct nvl_ctrl *ctrl);
-void nvl_trace_end(struct nvl_ctrl *ctrl);
-void nvl_trace_hide(struct nvl_ctrl *ctrl);
-void nvl_trace_free(struct nvl_ctrl *ctrl);
-struct nvl_ring *nvl_trace_ring(struct nvl_ctrl *ctrl, unsigned int worker);
+int nvl_trace_alloc(struct nvl_subsys *subsys);
+int nvl_trace_show(struct nvl_subsys *subsys);
+void nvl_trace_end(struct nvl_subsys *subsys);
+void nvl_trace_hide(struct nvl_subsys *subsys);
+void nvl_trace_free(struct nvl_subsys *subsys);
+struct nvl_ring *nvl_trace_ring(const struct nvl_ctrl *ctrl, unsigned int worker);
 
 /* input.c */
-int nvl_core_init(struct nvl_ctrl *ctrl, const struct nvc_config *config);
-void nvl_core_reset(struct nvl_ctrl *ctrl);
-int nvl_core_timing(struct nvl_ctrl *ctrl, const struct nvc_timing *timing);
-void nvl_core_cache(struct nvl_ctrl *ctrl, bool on);
-int nvl_core_ns(struct nvl_ctrl *ctrl, const struct nvc_ns_change *change);
-int nvl_core_model(struct nvl_ctrl *ctrl, const struct nvc_model *model);
-void nvl_core_stats(struct nvl_ctrl *ctrl, struct nvc_ssd_stats *stats);
-int nvl_core_rule(struct nvl_ctrl *ctrl, u32 slot, const struct nvc_rule *rule);
+int nvl_core_init(struct nvl_subsys *subsys, const struct nvc_config *config);
+void nvl_core_reset(struct nvl_subsys *subsys);
+int nvl_core_timing(struct nvl_subsys *subsys, const struct nvc_timing *timing);
+void nvl_core_cache(struct nvl_subsys *subsys, u16 ctrl, bool on);
+int nvl_core_ns(struct nvl_subsys *subsys, const struct nvc_ns_change *change);
+int nvl_core_model(struct nvl_subsys *subsys, const struct nvc_model *model);
+void nvl_core_stats(struct nvl_subsys *subsys, struct nvc_ssd_stats *stats);
+int nvl_core_rule(struct nvl_subsys *subsys, u32 slot, const struct nvc_rule *rule);
 
 #endif

@@ -168,6 +168,8 @@ def _faults_not_possible(scenario: Scenario, used: set[str]) -> Iterator[Problem
             path = f"{obj.path}.fault.{name}"
             if fault.action != "delay":
                 yield Problem(f"{path}.action", f'only "delay" can be simulated, there is no driver to meet {fault.action!r}')
+            if fault.controller:
+                yield Problem(f"{path}.controller", "the simulator has no controllers; leave it out, or nvlab run the lab")
             if fault.queue:
                 yield Problem(f"{path}.queue", "the simulator has no queues; leave it out, or nvlab run the lab")
 

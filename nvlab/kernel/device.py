@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 
 from nvlab.kernel import block
 from nvlab.kernel.configfs import power_on
@@ -32,10 +33,13 @@ class Create(Verb):
         if not kernel.exists(base):
             return None
         disk = block.nvme_namespace(kernel, args["attributes"]["subnqn"], 1)
-        return {"pci": kernel.read(f"{base}/pci")} | (block.facts(kernel, disk) if disk else {})
+        addresses = kernel.read(f"{base}/pci").split()
+        missing = sum(not _live(kernel, address) for address in addresses)
+        made = {"pci": " ".join(addresses)} | (block.facts(kernel, disk) if disk else {})
+        return made | ({"missing": f"{missing} of {len(addresses)} controllers"} if missing else {})
 
     def settled(self, made: Made) -> bool:
-        return "dev" in made
+        return "dev" in made and "missing" not in made
 
     def unmake(self, args: Args, made: Made) -> Sequence[Op]:
         base = f"{ROOT}/{args['name']}"
@@ -96,6 +100,14 @@ class StandIn(Verb):
     def unmake(self, args: Args, made: Made) -> Sequence[Op]:
         held: list[Op] = [Unheld(made["dev"])] if "dev" in made else []
         return [*held, Unload((canonical(args["name"]),))]
+
+
+def _live(kernel: Kernel, address: str) -> bool:
+    """Whether the driver has brought up the controller at a PCI address."""
+    with suppress(OSError):  # it goes away while we look
+        names = kernel.listdir(f"{PCI}/{address}/nvme")
+        return any(kernel.read(f"/sys/class/nvme/{name}/state") == "live" for name in names)
+    return False
 
 
 def _namespace_of(kernel: Kernel, address: str) -> Made:

@@ -16,7 +16,9 @@ from nvlab.medium import MAX_TIME, PARAMETERS, Profile, profiles
 from nvlab.plan import Layer, Step
 from nvlab.units import format_cpus, human_size
 
-REGISTERS = 1 << 20  # bytes; BAR 0 and doorbells fill the first MiB of a region, the storage follows
+REGISTERS = 1 << 20  # bytes; a region begins with a MiB for BAR 0 and doorbells of each controller, the storage follows
+
+MAX_CONTROLLERS = 8  # of one device, as nvlab.ko has it
 
 # As fast as the emulation goes; the others say where each of their numbers comes from.
 NO_DELAY = Profile(
@@ -35,12 +37,15 @@ PROFILES = {"none": NO_DELAY, **profiles()}
 class Device:
     """A virtual NVMe device."""
 
-    size: Annotated[int, Size(1 << 20, 1 << 44, 1 << 12), Doc("capacity; its region is 1 MiB larger")]
+    size: Annotated[int, Size(1 << 20, 1 << 44, 1 << 12), Doc("capacity; its region is 1 MiB larger for each controller")]
     profile: Annotated[
         Profile, ProfileOf(PROFILES), Doc("what it is like: its kind, its medium, how fast it is; one of nvlab's or a file")
     ] = PROFILES["optane"]
     count: Annotated[int, Whole(1, 32), Doc("how many like it")] = 1
     cpus: Annotated[int | tuple[int, ...] | None, Cpus(), Doc("CPUs that serve it: how many, or which (default: all)")] = None
+    controllers: Annotated[
+        int, Whole(1, MAX_CONTROLLERS), Doc("paths to it: 2 make a dual-port drive, one disk above both (native multipath)")
+    ] = 1
     block_size: Annotated[int, Choice((512, 4096)), Doc("logical block, bytes")] = 512
     volatile_cache: Annotated[
         bool | None, Flag(), Doc("whether it reports a write cache, so that flushes are sent to it (default: the profile's)")
@@ -83,7 +88,7 @@ def check(obj: Object, lab: Lab) -> Iterator[Problem]:
     if spec.trace_entries & (spec.trace_entries - 1):
         below = 1 << spec.trace_entries.bit_length() - 1
         yield Problem(f"{obj.path}.trace_entries", f"{spec.trace_entries} is not a power of two; use {below} or {2 * below}")
-    yield from fault.check(f"{obj.path}.fault", spec.fault, spec.size // spec.block_size)
+    yield from fault.check(f"{obj.path}.fault", spec.fault, spec.size // spec.block_size, spec.controllers)
     if spec.module:
         yield from _check_stand_in(obj)
 
@@ -124,7 +129,7 @@ def _check_stand_in(obj: Object) -> Iterator[Problem]:
     spec: Device = obj.spec
     if spec.count > 1:
         yield Problem(f"{obj.path}.count", "a stand-in module makes one device")
-    for key, default in (("trace", "off"), ("fault", {})):
+    for key, default in (("trace", "off"), ("fault", {}), ("controllers", 1)):
         if getattr(spec, key) != default:
             yield Problem(f"{obj.path}.{key}", "only nvlab.ko has this; leave out the stand-in module, or this key")
 
@@ -139,6 +144,8 @@ def build(obj: Object, lab: Lab) -> Built:
     what = PurePosixPath(spec.module).name if spec.module else f"{spec.profile.kind}, {profile}"
     cpus = format_cpus(_cpus(spec, lab))
     summary = f"{dev}{human_size(spec.size)}  {what}" + (f", CPUs {cpus}" if cpus else "")
+    if spec.controllers > 1:
+        summary += f", {spec.controllers} controllers"
     if spec.fault:
         summary += f", {len(spec.fault)} fault rule{'s' if len(spec.fault) > 1 else ''}"
     faults = [step for name in names for step in _faults(obj, lab, name)]
@@ -178,9 +185,10 @@ def _cpus(spec: Device, lab: Lab) -> tuple[int, ...]:
 def _configfs(obj: Object, lab: Lab, name: str) -> Step:
     spec: Device = obj.spec
     profile = profile_of(spec)
+    region = spec.size + spec.controllers * REGISTERS
     attributes: dict[str, object] = {
-        "memmap_start": hex(lab.placement.take(spec.size + REGISTERS, obj.path)),
-        "memmap_size": spec.size + REGISTERS,
+        "memmap_start": hex(lab.placement.take(region, obj.path)),
+        "memmap_size": region,
         "block_size": spec.block_size,
         "vwc": int(profile.vwc),
         "serial": lab.uuid("serial", name).replace("-", "")[:20],
@@ -189,6 +197,8 @@ def _configfs(obj: Object, lab: Lab, name: str) -> Step:
     }
     if cpus := _cpus(spec, lab):
         attributes["cpus"] = format_cpus(cpus)
+    if spec.controllers > 1:
+        attributes["controllers"] = spec.controllers
     if spec.seed:
         attributes["seed"] = spec.seed
     if spec.trace != "off":

@@ -40,20 +40,23 @@ class Fault:
     nlb: Annotated[int, Whole(0, 1 << 40), Doc("blocks of that range; 0 is any block")] = 0
     nsid: Annotated[int, Whole(0, (1 << 32) - 1), Doc("namespace; 0 is any")] = 0
     queue: Annotated[int, Whole(0, 65535), Doc("I/O queue; 0 is any")] = 0
+    controller: Annotated[int, Whole(0, 8), Doc("of a device with several, the one it comes to; 0 is any")] = 0
     every: Annotated[int, Whole(1, (1 << 32) - 1), Doc("of the commands it is about, every so many is hit")] = 1
     probability: Annotated[float, Probability(), Doc("chance of those, drawn from the device's seed")] = 1.0
     count: Annotated[int, Whole(0, (1 << 32) - 1), Doc("hits after which it rests; 0 is no limit")] = 0
     enable: Annotated[bool, Flag(), Doc("whether it is in force; may be switched in configfs while the lab stands")] = True
 
 
-def check(path: str, faults: dict[str, Fault], blocks: int) -> Iterator[Problem]:
-    """What is wrong with the rules of a device of ``blocks`` logical blocks."""
+def check(path: str, faults: dict[str, Fault], blocks: int, controllers: int) -> Iterator[Problem]:
+    """What is wrong with the rules of a device of ``blocks`` logical blocks and so many ``controllers``."""
     if len(faults) > MAX_FAULTS:
         yield Problem(path, f"{len(faults)} rules are too many; a device has room for {MAX_FAULTS}")
     for name, fault in faults.items():
         if not re.fullmatch(LayerKind.NAME, name):
             yield Problem(f"{path}.{name}", "a name is a small letter, then small letters, digits, - and _, at most 31 in all")
         yield from _check_one(f"{path}.{name}", fault, blocks)
+        if fault.controller > controllers:
+            yield Problem(f"{path}.{name}.controller", f"the device has {controllers} (see its key controllers)")
 
 
 def _check_one(path: str, fault: Fault, blocks: int) -> Iterator[Problem]:
@@ -79,6 +82,6 @@ def millionths(probability: float) -> int:
 def attributes(fault: Fault) -> dict[str, object]:
     """The rule's attributes in configfs, but for ``enable``."""
     own: dict[str, object] = {"action": fault.action}
-    own |= {key: getattr(fault, key) for key in ("opcode", "slba", "nlb", "nsid", "queue", "every", "count")}
+    own |= {key: getattr(fault, key) for key in ("opcode", "slba", "nlb", "nsid", "queue", "controller", "every", "count")}
     own["chance"] = millionths(fault.probability)
     return own | {key: getattr(fault, key) for key, action in _BELONGS.items() if fault.action == action}

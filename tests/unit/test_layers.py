@@ -106,11 +106,21 @@ def test_faults_come_when_all_layers_stand_and_on_each_device():
 
 def test_a_fault_says_only_what_its_action_has():
     bad, slow = (s.args for s in plan_of(FAULTY).steps[-2:])
-    everything = {"opcode": "any", "slba": 0, "nlb": 0, "nsid": 0, "queue": 0, "every": 1, "count": 0, "chance": 1_000_000}
+    everything = {"opcode": "any", "slba": 0, "nlb": 0, "nsid": 0, "queue": 0, "every": 1, "count": 0}
+    everything |= {"controller": 0, "chance": 1_000_000}
     hit = {"opcode": "read", "slba": 100, "nlb": 8, "chance": 250_000}
     assert bad["attributes"] == everything | hit | {"action": "status", "status": 0x4281}
     assert slow["attributes"] == everything | {"action": "delay", "delay": 20_000_000}
     assert (bad["enable"], slow["enable"]) == (1, 0)
+
+
+def test_a_device_with_two_controllers_has_registers_for_each():
+    plan = plan_of('[device.d]\nsize = "64M"\ncontrollers = 2\n[device.d.fault.cut]\naction = "link-loss"\ncontroller = 2\n')
+    attributes = step(plan, "device.d").args["attributes"]
+    assert (attributes["controllers"], attributes["memmap_size"]) == (2, 66 << 20)
+    assert step(plan, "device.d/fault-cut").args["attributes"]["controller"] == 2
+    assert ", 2 controllers" in summary(plan, "device.d")
+    assert "controllers" not in step(plan_of('[device.d]\nsize = "64M"\n'), "device.d").args["attributes"]
 
 
 def test_a_traced_device_is_recorded_with_every_load():

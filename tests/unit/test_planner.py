@@ -71,7 +71,8 @@ def scenarios(draw) -> str:
         pool, array, cache, export = names[4 * index : 4 * index + 4]
         count = draw(st.integers(3, 6))
         if draw(st.booleans()):
-            lines += [f"[device.{pool}]", f"count = {count}", 'size = "32M"']
+            paths = draw(st.integers(1, 3))
+            lines += [f"[device.{pool}]", f"count = {count}", 'size = "32M"', f"controllers = {paths}"]
         else:
             partition = draw(st.sampled_from(["true", "false"]))
             kind = draw(st.sampled_from(["null_blk", "loop"]))

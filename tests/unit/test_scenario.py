@@ -199,6 +199,11 @@ MISTAKES = {
         "device.d.fault.x.nlb",
         "block 131072 is beyond the device; its last is 131071",
     ),
+    "a controller that is not there": (
+        FAULT + 'action = "drop"\ncontroller = 2',
+        "device.d.fault.x.controller",
+        "the device has 1 (see its key controllers)",
+    ),
     "a range without its length": (
         FAULT + 'action = "drop"\nslba = 8',
         "device.d.fault.x.nlb",

@@ -16,7 +16,10 @@ if TYPE_CHECKING:
 
 @dataclass
 class Controller:
-    """One nvmeN, with the disks of its namespaces by nsid (native multipath: the disk is named after the subsystem)."""
+    """One nvmeN, with the disks of its namespaces by nsid (native multipath: the disk is named after the subsystem).
+
+    ``first``: the controller whose subsystem and disks it shares, as their second path; it goes before that one.
+    """
 
     instance: int
     transport: str
@@ -25,6 +28,7 @@ class Controller:
     identity: dict[str, str]  # hostnqn, hostid, serial, model
     module: str
     state: str = "live"
+    first: Controller | None = None
     disks: dict[int, Disk] = field(default_factory=dict)
 
     @property
@@ -64,8 +68,9 @@ class Nvme:
         if delete:
             attributes.put("delete_controller", Attr(None, lambda _: _once(attributes, "delete_controller", delete)))
         self._world.tree.ensure("/sys/class/nvme").put(controller.name, attributes)
-        subsystem = Dir({"subsysnqn": Attr(controller.nqn)})
-        self._world.tree.ensure("/sys/class/nvme-subsystem").put(f"nvme-subsys{controller.instance}", subsystem)
+        if not controller.first:
+            subsystem = Dir({"subsysnqn": Attr(controller.nqn)})
+            self._world.tree.ensure("/sys/class/nvme-subsystem").put(f"nvme-subsys{controller.instance}", subsystem)
         self._world.tree.ensure("/dev", PlainDir).put(controller.name, Device("char", controller.name))
 
     def next_instance(self) -> int:
@@ -89,7 +94,8 @@ class Nvme:
         for nsid in list(controller.disks):
             self.drop_namespace(controller, nsid)
         self._world.tree.ensure("/sys/class/nvme").take(controller.name)
-        self._world.tree.ensure("/sys/class/nvme-subsystem").take(f"nvme-subsys{controller.instance}")
+        if not controller.first:
+            self._world.tree.ensure("/sys/class/nvme-subsystem").take(f"nvme-subsys{controller.instance}")
         self._world.tree.ensure("/dev", PlainDir).take(controller.name)
         del self.controllers[controller.name]
 

@@ -5,25 +5,27 @@ from __future__ import annotations
 
 import errno
 from dataclasses import dataclass
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from nvlab.kernel.fake.configfs import Group, Item
 from nvlab.kernel.fake.modules import Params
 from nvlab.kernel.fake.nvme import Controller
-from nvlab.kernel.fake.tree import Attr, Dir, View, refuse
+from nvlab.kernel.fake.tree import Attr, Dir, Node, View, refuse
 from nvlab.medium import KINDS, PARAMETERS, Parameter
 from nvlab.units import parse_cpus, parse_size
 
 if TYPE_CHECKING:
     from nvlab.kernel.fake.world import World
 
-_REGISTERS = 1 << 20  # bytes at the start of a region
+_REGISTERS = 1 << 20  # bytes of a controller's, at the start of a region
 
 _DEFAULTS = {
     "kind": "nvm",
     "memmap_start": "0",
     "memmap_size": "0",
     "cpus": "",
+    "controllers": "1",
     "block_size": "512",
     "vwc": "0",
     "serial": "",
@@ -46,6 +48,7 @@ _RULE = {
     "slba": "0",
     "nlb": "0",
     "queue": "0",
+    "controller": "0",
     "count": "0",
     "every": "1",
     "chance": "1000000",
@@ -59,15 +62,20 @@ _LIVE = {"read_delay", "read_time", "write_delay", "write_time"}  # changeable w
 
 
 @dataclass
-class Function:
-    """One PCI function with its region; ``controller`` while the nvme driver is bound."""
+class Drive:
+    """A device that is on: its region, and the PCI function of each of its controllers by address, with the driver's
+    controller while that is bound.
+    """
 
-    address: str
     start: int
     size: int
     nqn: str
     serial: str
-    controller: Controller | None = None
+    functions: dict[str, Controller | None]
+
+    @property
+    def capacity(self) -> int:
+        return self.size - len(self.functions) * _REGISTERS
 
 
 class VirtualNvme:
@@ -76,7 +84,7 @@ class VirtualNvme:
     def __init__(self, world: World) -> None:
         self._world = world
         self._group = Group(self._make, self._drop)
-        self._on: dict[str, Function] = {}
+        self._on: dict[str, Drive] = {}
         world.modules.pin("nvlab", lambda: bool(self._group.children()))
 
     def load_file(self, stem: str, params: Params) -> None:
@@ -112,7 +120,7 @@ class VirtualNvme:
         item.put("medium", Dir({row.name: self._parameter(name, row) for row in PARAMETERS.values()}))
         rules = Group(lambda _: self._make_rule(rules))
         item.put("faults", rules)
-        item.put("pci", Attr(lambda: self._on[name].address if name in self._on else ""))
+        item.put("pci", Attr(lambda: "\n".join(self._on[name].functions) if name in self._on else ""))
         item.put("power", Attr(lambda: str(int(name in self._on)), lambda text: self._power(name, values, text)))
         return item
 
@@ -169,24 +177,32 @@ class VirtualNvme:
             self._power_off(name)
         elif name not in self._on:
             start, size = int(values["memmap_start"]), int(values["memmap_size"])
-            self._power_on(name, start, size, values["subnqn"], values["serial"])
+            self._power_on(name, start, size, values["subnqn"], values["serial"], int(values["controllers"]))
 
-    def _power_on(self, name: str, start: int, size: int, nqn: str, serial: str) -> None:
-        self._check_region(start, size)
-        taken = {f.address for f in self._on.values()}
-        address = next(a for a in (f"{n:04x}:00:00.0" for n in range(0x1000, 0x2000)) if a not in taken)
-        function = self._on[name] = Function(address, start, size, nqn, serial)
-        bound = View(lambda: {function.controller.name: Dir()} if function.controller else {})
-        resource = f"{start:#018x} {start + _REGISTERS - 1:#018x} 0x0000000000040200"
-        self._world.tree.ensure("/sys/bus/pci/devices").put(address, Dir({"resource": Attr(resource), "nvme": bound}))
+    def _power_on(self, name: str, start: int, size: int, nqn: str, serial: str, controllers: int = 1) -> None:
+        self._check_region(start, size, controllers)
+        taken = {address for drive in self._on.values() for address in drive.functions}
+        free = (a for a in (f"{n:04x}:00:00.0" for n in range(0x1000, 0x2000)) if a not in taken)
+        drive = self._on[name] = Drive(start, size, nqn, serial, dict.fromkeys(islice(free, controllers)))
+        for n, address in enumerate(drive.functions):
+            self._show(drive, address, start + n * _REGISTERS)
         if "nvme" in self._world.modules.loaded:
             self._world.later(self.bind)  # the driver probes in a work item of its own
 
-    def _check_region(self, start: int, size: int) -> None:
-        """Raises what nvl_region_check() and nvl_region_map() do."""
+    def _show(self, drive: Drive, address: str, bar: int) -> None:
+        def bound() -> dict[str, Node]:
+            controller = drive.functions[address]
+            return {controller.name: Dir()} if controller else {}
+
+        resource = f"{bar:#018x} {bar + _REGISTERS - 1:#018x} 0x0000000000040200"
+        function = Dir({"resource": Attr(resource), "nvme": View(bound)})
+        self._world.tree.ensure("/sys/bus/pci/devices").put(address, function)
+
+    def _check_region(self, start: int, size: int, controllers: int) -> None:
+        """Raises what nvl_region_check() and nvl_reserve_take() do."""
         if not start or not size:
             raise refuse(errno.EDESTADDRREQ)
-        if size <= _REGISTERS:
+        if size <= controllers * _REGISTERS:
             raise refuse(errno.ENOSPC)
         if start < self._world.memory:
             self._world.say(f"nvlab: [mem {start:#x}] is RAM")
@@ -201,29 +217,33 @@ class VirtualNvme:
     def bind(self) -> None:
         """The nvme driver probes what it finds unbound."""
         nvme = self._world.nvme
-        for function in self._on.values():
-            if function.controller is None:
-                identity = {"serial": function.serial, "model": "nvlab"}
-                controller = Controller(nvme.next_instance(), "pcie", function.address, function.nqn, identity, "nvme")
-                function.controller = controller
-                nvme.add(controller)
-                nvme.add_namespace(controller, 1, function.size - _REGISTERS)
+        for drive in self._on.values():
+            for address in [address for address, bound in drive.functions.items() if bound is None]:
+                first = next(filter(None, drive.functions.values()), None)
+                identity = {"serial": drive.serial, "model": "nvlab"}
+                made = Controller(nvme.next_instance(), "pcie", address, drive.nqn, identity, "nvme", first=first)
+                drive.functions[address] = made
+                nvme.add(made)
+                if not first:
+                    nvme.add_namespace(made, 1, drive.capacity)
 
     def unbind(self) -> None:
         """The nvme driver goes."""
-        for function in self._on.values():
-            self._release(function)
+        for drive in self._on.values():
+            self._release(drive)
 
-    def _release(self, function: Function) -> None:
-        if function.controller:
-            self._world.nvme.remove(function.controller)
-            function.controller = None
+    def _release(self, drive: Drive) -> None:
+        for address, controller in reversed(drive.functions.items()):
+            if controller:
+                self._world.nvme.remove(controller)
+                drive.functions[address] = None
 
     def _power_off(self, name: str) -> None:
-        function = self._on.pop(name, None)
-        if function:
-            self._release(function)
-            self._world.tree.ensure("/sys/bus/pci/devices").take(function.address)
+        drive = self._on.pop(name, None)
+        if drive:
+            self._release(drive)
+            for address in drive.functions:
+                self._world.tree.ensure("/sys/bus/pci/devices").take(address)
 
     def _drop(self, name: str) -> None:
         self._power_off(name)

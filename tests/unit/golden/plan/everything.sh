@@ -266,6 +266,7 @@ printf %s 0 > /sys/kernel/config/nvlab/nvlab-everything-ssd/faults/slow/slba
 printf %s 0 > /sys/kernel/config/nvlab/nvlab-everything-ssd/faults/slow/nlb
 printf %s 0 > /sys/kernel/config/nvlab/nvlab-everything-ssd/faults/slow/nsid
 printf %s 0 > /sys/kernel/config/nvlab/nvlab-everything-ssd/faults/slow/queue
+printf %s 0 > /sys/kernel/config/nvlab/nvlab-everything-ssd/faults/slow/controller
 printf %s 1 > /sys/kernel/config/nvlab/nvlab-everything-ssd/faults/slow/every
 printf %s 0 > /sys/kernel/config/nvlab/nvlab-everything-ssd/faults/slow/count
 printf %s 10000 > /sys/kernel/config/nvlab/nvlab-everything-ssd/faults/slow/chance

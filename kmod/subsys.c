@@ -1,0 +1,219 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * The life of a subsystem: from the memory up to what hosts see. All its
+ * controllers run before any is shown, and none is stopped before all are
+ * hidden, as an admin command of one reaches into the others.
+ */
+#define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
+
+#include <linux/ktime.h>
+#include <linux/mm.h>
+#include <linux/slab.h>
+
+#include "nvlab.h"
+#include "trace.h"
+
+static int nvl_subsys_init_core(struct nvl_subsys *subsys)
+{
+	const struct nvl_settings *set = subsys->set;
+	struct nvc_config config = {
+		.kind = set->kind,
+		.block_shift = ilog2(set->block_size),
+		.vwc = set->vwc,
+		.seed = set->seed,
+		.timing = set->timing,
+		.model = set->medium,
+	};
+	int err;
+
+	config.blocks = subsys->capacity >> config.block_shift;
+	err = nvc_check(&config);
+	if (err) {
+		pr_err("%s: a value is out of range: block size, timing, medium, or capacity\n",
+		       subsys->name);
+		return err;
+	}
+	return nvl_core_init(subsys, &config);
+}
+
+static int nvl_subsys_alloc_ctrls(struct nvl_subsys *subsys)
+{
+	struct nvl_ctrl *ctrl;
+	unsigned int i;
+
+	for (i = 0; i < subsys->nr_ctrls; i++) {
+		ctrl = nvl_ctrl_alloc(subsys, i);
+		if (IS_ERR(ctrl))
+			return PTR_ERR(ctrl);
+		subsys->ctrls[i] = ctrl;
+	}
+	return 0;
+}
+
+static void nvl_subsys_init(struct nvl_subsys *subsys, struct nvl_device *device)
+{
+	u32 i;
+
+	subsys->name = config_item_name(&device->group.cg_item);
+	subsys->set = &device->set;
+	subsys->place = &device->place;
+	subsys->life = &device->life;
+	subsys->nr_ctrls = device->place.bars;
+	subsys->capacity = device->place.size - (u64)device->place.bars * NVL_BAR_SIZE;
+	subsys->born = ktime_get_ns();
+	spin_lock_init(&subsys->core_lock);
+	mutex_init(&subsys->admin_lock);
+	for (i = 0; i < NVL_PAGE_LOCKS; i++)
+		spin_lock_init(&subsys->page_locks[i].lock);
+	/* what more than one controller can have, more than one has */
+	for (i = 1; i <= NVC_MAX_NS; i++)
+		subsys->ns[i].shared = subsys->nr_ctrls > 1;
+}
+
+/**
+ * nvl_subsys_alloc() - make the subsystem of a device
+ * @device: the device, locked, its place found
+ *
+ * Return: the subsystem, -EINVAL or -ERANGE (a value), -ENOMEM, or as
+ * nvl_spaces_make() and nvl_faults_arm().
+ */
+struct nvl_subsys *nvl_subsys_alloc(struct nvl_device *device)
+{
+	struct nvl_subsys *subsys;
+	int err;
+
+	subsys = kvzalloc(sizeof(*subsys), GFP_KERNEL);
+	if (!subsys)
+		return ERR_PTR(-ENOMEM);
+	nvl_subsys_init(subsys, device);
+	err = nvl_trace_alloc(subsys) ?: nvl_subsys_init_core(subsys) ?:
+	      nvl_spaces_make(subsys, device) ?: nvl_faults_arm(subsys, device) ?:
+	      nvl_subsys_alloc_ctrls(subsys);
+	if (err) {
+		nvl_subsys_free(subsys);
+		return ERR_PTR(err);
+	}
+	return subsys;
+}
+
+/**
+ * nvl_subsys_free() - free a subsystem
+ * @subsys: the subsystem, stopped or never started
+ */
+void nvl_subsys_free(struct nvl_subsys *subsys)
+{
+	unsigned int i;
+
+	for (i = 0; i < subsys->nr_ctrls && subsys->ctrls[i]; i++)
+		nvl_ctrl_free(subsys->ctrls[i]);
+	kvfree(subsys->core);
+	nvl_trace_free(subsys);
+	kvfree(subsys);
+}
+
+/* The first @nr of them. */
+static void nvl_subsys_stop_ctrls(struct nvl_subsys *subsys, unsigned int nr)
+{
+	unsigned int i;
+
+	for (i = 0; i < nr; i++)
+		nvl_control_stop(subsys->ctrls[i]);
+	for (i = 0; i < nr; i++)
+		nvl_ctrl_stop(subsys->ctrls[i]);
+}
+
+static int nvl_subsys_start_ctrls(struct nvl_subsys *subsys)
+{
+	unsigned int i;
+	int err;
+
+	for (i = 0; i < subsys->nr_ctrls; i++) {
+		err = nvl_ctrl_start(subsys->ctrls[i]);
+		if (err) {
+			nvl_subsys_stop_ctrls(subsys, i);
+			return err;
+		}
+	}
+	return 0;
+}
+
+static void nvl_subsys_hide_ctrls(struct nvl_subsys *subsys, unsigned int nr)
+{
+	while (nr)
+		nvl_ctrl_hide(subsys->ctrls[--nr]);
+}
+
+static int nvl_subsys_show_ctrls(struct nvl_subsys *subsys)
+{
+	unsigned int i;
+	int err;
+
+	for (i = 0; i < subsys->nr_ctrls; i++) {
+		err = nvl_ctrl_show(subsys->ctrls[i]);
+		if (err) {
+			nvl_subsys_hide_ctrls(subsys, i);
+			return err;
+		}
+	}
+	return 0;
+}
+
+/**
+ * nvl_subsys_start() - from the memory up to what others see
+ * @subsys: the subsystem
+ *
+ * Return: 0, or as nvl_store_map(), nvl_trace_show(), nvl_ctrl_start() and
+ * nvl_ctrl_show().
+ */
+int nvl_subsys_start(struct nvl_subsys *subsys)
+{
+	int err;
+
+	err = nvl_store_map(subsys);
+	if (err)
+		return err;
+	err = nvl_subsys_start_ctrls(subsys);
+	if (err)
+		goto unmap;
+	err = nvl_trace_show(subsys);
+	if (err)
+		goto stop_ctrls;
+	err = nvl_subsys_show_ctrls(subsys);
+	if (err)
+		goto hide_trace;
+	return 0;
+
+hide_trace:
+	nvl_trace_hide(subsys);
+stop_ctrls:
+	nvl_subsys_stop_ctrls(subsys, subsys->nr_ctrls);
+unmap:
+	nvl_store_unmap(subsys);
+	return err;
+}
+
+/* Pulled while the host used it, by whichever way in. */
+static void nvl_subsys_note_end(struct nvl_subsys *subsys)
+{
+	bool unsafe = false;
+	unsigned int i;
+
+	for (i = 0; i < subsys->nr_ctrls; i++)
+		unsafe |= subsys->ctrls[i]->unsafe;
+	subsys->life->unsafe += unsafe;
+	subsys->life->on += ktime_get_ns() - subsys->born;
+}
+
+/**
+ * nvl_subsys_stop() - undo nvl_subsys_start(), in use or not
+ * @subsys: the subsystem
+ */
+void nvl_subsys_stop(struct nvl_subsys *subsys)
+{
+	nvl_trace_end(subsys);
+	nvl_subsys_hide_ctrls(subsys, subsys->nr_ctrls);
+	nvl_subsys_stop_ctrls(subsys, subsys->nr_ctrls);
+	nvl_trace_hide(subsys);
+	nvl_store_unmap(subsys);
+	nvl_subsys_note_end(subsys);
+}

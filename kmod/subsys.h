@@ -1,0 +1,127 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* What the controllers of a device share while its power is on: an NVM subsystem. */
+#ifndef NVLAB_SUBSYS_H
+#define NVLAB_SUBSYS_H
+
+#include <linux/ioport.h>
+#include <linux/mm.h>
+#include <linux/mutex.h>
+#include <linux/spinlock.h>
+
+#include "admin.h"
+#include "device.h"
+#include "nvc.h"
+
+/* Locks of storage, a page each in turn. */
+#define NVL_PAGE_LOCKS	64
+
+/**
+ * struct nvl_span - a mapped stretch of storage
+ * @addr: where it is mapped
+ * @size: bytes
+ */
+struct nvl_span {
+	u8 *addr;
+	u64 size;
+};
+
+/**
+ * struct nvl_store - the storage of a device
+ * @claim: where it is in physical memory
+ * @head: storage up to the first address that huge pages can map
+ * @tail: the rest
+ */
+struct nvl_store {
+	struct resource *claim;
+	struct nvl_span head;
+	struct nvl_span tail;
+};
+
+/**
+ * struct nvl_page_lock - keeps some pages of storage
+ * @lock: held while one of them is read or written
+ */
+struct nvl_page_lock {
+	spinlock_t lock;	/* the pages */
+} ____cacheline_aligned_in_smp;
+
+/**
+ * struct nvl_subsys - the subsystem of a device
+ * @name: of the device
+ * @set: its settings
+ * @place: where its memory is
+ * @life: what outlasts the power
+ * @born: when the power went on, ns
+ * @store: the storage
+ * @capacity: bytes of it
+ * @page_locks: keep the pages of storage
+ * @core: the model, entered under @core_lock only
+ * @core_lock: orders what enters the core
+ * @admin_lock: held over an admin command: of several controllers one at a time
+ * @ns: namespaces, by NSID
+ * @trace: every input of the core, or NULL
+ * @ctrls: the controllers
+ * @nr_ctrls: how many
+ */
+struct nvl_subsys {
+	const char *name;
+	const struct nvl_settings *set;
+	const struct nvl_place *place;
+	struct nvl_life *life;
+	u64 born;
+
+	struct nvl_store store;
+	u64 capacity;
+	struct nvl_page_lock page_locks[NVL_PAGE_LOCKS];
+	struct nvc *core;
+	spinlock_t core_lock;		/* the core, as its interface wants */
+	struct mutex admin_lock;	/* namespaces, before the workers' locks */
+	struct nvl_ns ns[NVC_MAX_NS + 1];
+	struct nvl_trace *trace;
+
+	struct nvl_ctrl *ctrls[NVL_MAX_CTRLS];
+	unsigned int nr_ctrls;
+};
+
+/**
+ * nvl_page_lock() - what keeps a page of storage
+ * @subsys: the subsystem
+ * @offset: of a byte in the page
+ *
+ * Return: the lock.
+ */
+static inline spinlock_t *nvl_page_lock(struct nvl_subsys *subsys, u64 offset)
+{
+	return &subsys->page_locks[offset / PAGE_SIZE % NVL_PAGE_LOCKS].lock;
+}
+
+/**
+ * nvl_all_ctrls() - the controllers of a subsystem
+ * @subsys: the subsystem
+ *
+ * Return: a bit for each.
+ */
+static inline u32 nvl_all_ctrls(const struct nvl_subsys *subsys)
+{
+	return GENMASK(subsys->nr_ctrls - 1, 0);
+}
+
+/* subsys.c */
+struct nvl_subsys *nvl_subsys_alloc(struct nvl_device *device);
+void nvl_subsys_free(struct nvl_subsys *subsys);
+int nvl_subsys_start(struct nvl_subsys *subsys);
+void nvl_subsys_stop(struct nvl_subsys *subsys);
+
+/* region.c */
+int nvl_region_check(const struct nvl_place *place);
+int nvl_store_map(struct nvl_subsys *subsys);
+void nvl_store_unmap(struct nvl_subsys *subsys);
+u8 *nvl_store_at(struct nvl_subsys *subsys, u64 offset, u32 *len);
+
+/* space.c */
+int nvl_spaces_make(struct nvl_subsys *subsys, struct nvl_device *device);
+
+/* fault.c */
+int nvl_faults_arm(struct nvl_subsys *subsys, struct nvl_device *device);
+
+#endif
