@@ -186,7 +186,6 @@ def shown() -> None:
 
 def workers(index: int) -> int:
     """Commands that a controller's workers completed."""
-    run("mount", "-t", "debugfs", "none", "/sys/kernel/debug")
     done = 0
     for path in Path(f"/sys/kernel/debug/nvlab/pair:{index}").glob("cpu*"):
         done += int(dict(line.split() for line in path.read_text().splitlines())["commands"])
@@ -273,6 +272,8 @@ def losses() -> None:
         path = next(state)
         check("it is reset", wait_for("the reset", lambda: read(path) != "live"))
         check("and lives again", wait_for("the controller", lambda: read(path) == "live"))
+        before = workers(2)
+        check("and works", wait_for("its commands", lambda: workers(2) > before + 100))
         equal("off", write(rule / "enable", 0), 0)
         for key, value in (("action", "link-loss"), ("controller", 1), ("enable", 1)):
             equal(f"rule: {key} = {value}", write(rule / key, value), 0)
@@ -294,6 +295,8 @@ def ends() -> None:
 
 def body(args: argparse.Namespace) -> None:
     """All of it."""
+    if not Path("/sys/kernel/debug").is_mount():
+        run("mount", "-t", "debugfs", "none", "/sys/kernel/debug")
     equal("load", load(args.module), 0)
     make("pair", memmap_start=args.start, memmap_size="66M", cpus=args.cpus, vwc=1, seed=7)
     refused(args)
