@@ -16,7 +16,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from kmod_common import FIRST, check, disk, equal, load_first, main, parser, pci, stats, unload, wait_for, write
+from kmod_common import FIRST, check, disk, equal, load_first, main, parser, pci, run, stats, unload, wait_for, write
 
 PAGE, HUGE = 4096, 2 << 20
 CAP, VS, CC, CSTS, AQA, ASQ, ACQ, BELLS, STRIDE = 0, 8, 0x14, 0x1C, 0x24, 0x28, 0x30, 0x1000, 64
@@ -103,18 +103,25 @@ class Queue:
 
 
 class Bare:
-    """The function without a driver."""
+    """The function with a driver that leaves it alone: uio_pci_generic."""
 
     def __init__(self) -> None:
         self.pci = pci()
-        equal("unbind", write(self.pci / "driver" / "unbind", self.pci.name), 0)
+        run("modprobe", "uio_pci_generic")
+        self.rebind("uio_pci_generic")
         self.mem = Memory()
         self.file = os.open(self.pci / "resource0", os.O_RDWR | os.O_SYNC)
         self.map = mmap.mmap(self.file, 1 << 20)
         self.regs = (ctypes.c_uint32 * (1 << 18)).from_buffer(self.map)
-        equal("enable", write(self.pci / "enable", 1), 0)
         self.command(6)
         equal("disable, as the driver left it shut down", self.disable(), True)
+
+    def rebind(self, driver: str) -> None:
+        """Give the function to a driver, from the one that has it."""
+        equal("unbind", write(self.pci / "driver" / "unbind", self.pci.name), 0)
+        equal("override", write(self.pci / "driver_override", driver), 0)
+        equal("probe", write(Path("/sys/bus/pci/drivers_probe"), self.pci.name), 0)
+        equal("driver", (self.pci / "driver").resolve().name, driver)
 
     def command(self, value: int) -> None:
         """The PCI command register: 2 memory, 4 bus master."""
@@ -156,8 +163,7 @@ class Bare:
         del self.regs
         self.map.close()
         os.close(self.file)
-        write(self.pci / "enable", 0)
-        equal("bind", write(Path("/sys/bus/pci/drivers/nvme/bind"), self.pci.name), 0)
+        self.rebind("nvme")
 
 
 def registers(bare: Bare) -> None:
@@ -297,6 +303,12 @@ def io_queue(bare: Bare, q: Queue) -> Queue:
     return io
 
 
+def kernel_code() -> int:
+    """Where the kernel's text is in physical memory."""
+    (line,) = [line for line in Path("/proc/iomem").read_text().splitlines() if line.endswith("Kernel code")]
+    return int(line.split("-")[0], 16)
+
+
 def io_prps(bare: Bare, io: Queue) -> None:
     """PRP lists: anywhere in a page, chained, and wrong in each place."""
     phys, pages = bare.mem.phys, 120
@@ -328,6 +340,10 @@ def io_prps(bare: Bare, io: Queue) -> None:
     ):
         equal(name, io.status(2, prp1=phys + data, prp2=prp2, **blocks), status)
     equal("entry beyond memory", io.status(1, prp1=phys + data, prp2=fill(64, 20, 1 << 46), **blocks), TRANSFER)
+    code = kernel_code()
+    equal("into the kernel's code", io.status(2, nsid=1, prp1=code, **lba(0, 8)), TRANSFER)
+    equal("into it by a list", io.status(2, prp1=phys + data, prp2=fill(64, 20, code), **blocks), TRANSFER)
+    equal("out of it", io.status(1, nsid=1, prp1=code, **lba(0, 8)), 0)
 
 
 def io_fields(bare: Bare, io: Queue) -> None:
