@@ -60,7 +60,8 @@ sanitize: setup $(SANITIZER) ## nvlab.ko under KASAN, lockdep, kmemleak and UBSA
 
 bench: setup ## speed of this commit, kept in results/
 	@mkdir -p results
-	@for program in bench/core_speed.py bench/ssd_speed.py bench/lab.py bench/device.py "bench/device.py trace"; do \
+	@for program in bench/core_speed.py bench/ssd_speed.py bench/lab.py bench/device.py "bench/device.py trace" \
+		"bench/device.py timing" "bench/device.py idle"; do \
 		echo "== $$program at $(COMMIT), $$(date -u +%FT%TZ)"; $(BIN)/python $$program; \
 	done 2>&1 | tee results/bench-$(COMMIT).txt
 

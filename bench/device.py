@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Speed of nvlab.ko, in a guest of its own: beside null_blk (guest/device_speed.py), or, with the word "trace" first, what its
-trace costs (guest/trace_cost.py).
+"""Speed of nvlab.ko, in a guest of its own: beside null_blk (guest/device_speed.py), or, by the word that comes first, what its
+trace costs (trace, guest/trace_cost.py), how well it keeps its model's time (timing, guest/emulation_error.py), or what 24 idle
+devices cost (idle, guest/idle_cost.py).
 
 Figures of an emulated guest are ratios within that guest, and nothing else. ``NVLAB_KERNEL`` names the kernel (default: 6.1).
 """
@@ -20,14 +21,14 @@ from nvlab.nodes.state import state_dir
 from nvlab.nodes.vm import ensure
 from nvlab.units import GIB, MIB
 
-PROGRAMS = {"speed": "device_speed.py", "trace": "trace_cost.py"}
+PROGRAMS = {"speed": "device_speed.py", "trace": "trace_cost.py", "timing": "emulation_error.py", "idle": "idle_cost.py"}
 DEADLINE = 1800.0  # seconds; five rounds of two drivers at three depths
 
 
 def main() -> None:
     kernel = os.environ.get("NVLAB_KERNEL", "6.1")
     module = kmod.ensure(kmod_dir(), kernels.find(kernel).release, state_dir() / "kmod")
-    which, rest = (sys.argv[1], sys.argv[2:]) if sys.argv[1:2] == ["trace"] else ("speed", sys.argv[1:])
+    which, rest = (sys.argv[1], sys.argv[2:]) if sys.argv[1:2] and sys.argv[1] in PROGRAMS else ("speed", sys.argv[1:])
     program = Path(__file__).parent / "guest" / PROGRAMS[which]
     guest = ensure(GuestSpec(kernel, cpus=4, memory=3 * GIB, reserved=((5 * GIB, 513 * MIB),)), "bench")
     try:

@@ -2,8 +2,9 @@
 """How fast nvlab.ko is beside null_blk, in one guest; prints one JSON object.
 
 Runs as root with nothing but the standard library. One driver is loaded at a time, in turn, for a number of rounds:
-4 KiB random reads of written data by io_uring on CPUs 0 and 1, at each depth. The shares are what counts: absolute
-figures of an emulated guest are no evidence of anything. Data are verified before and after.
+4 KiB random reads of written data by io_uring on CPUs 0 and 1, at each depth, then by four jobs, of eight each, on CPUs 0 to 3.
+The shares are what counts: absolute figures of an emulated guest are no evidence of anything. Data are verified before
+and after.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from typing import Any
 
 CONFIGFS = Path("/sys/kernel/config/nvlab/nvlab0")
 SUBMITTERS = "0-1"
+JOBS = 4
 SPAN = "64M"
 
 
@@ -43,10 +45,10 @@ def wait_for(what: str, ready: Callable[[], Any], deadline: float = 20) -> Any:
     sys.exit(f"waited {deadline} s for {what}")
 
 
-def fio(node: Path, *args: str) -> dict[str, Any]:
-    """One fio job on the submitters' CPUs; its JSON."""
+def fio(node: Path, *args: str, cpus: str = SUBMITTERS) -> dict[str, Any]:
+    """One fio job on some CPUs; its JSON."""
     out = run("fio", "--output-format=json", "--name=t", f"--filename={node}", "--ioengine=io_uring", "--direct=1",
-              f"--cpus_allowed={SUBMITTERS}", f"--size={SPAN}", *args)
+              f"--cpus_allowed={cpus}", f"--size={SPAN}", *args)
     return dict(json.loads(out[out.index("{"):])["jobs"][0])
 
 
@@ -104,16 +106,22 @@ def idle_share(seconds: float) -> float:
     return (cpu_seconds("nvlab") - before) / seconds
 
 
-def measure(node: Path, depths: list[int], runtime: int) -> dict[int, dict[str, float]]:
-    """IOPS and latencies (us) at each depth."""
-    result = {}
-    for depth in depths:
-        job = fio(node, "--rw=randread", "--bs=4k", f"--iodepth={depth}", "--time_based", f"--runtime={runtime}",
-                  "--norandommap")["read"]
-        percentile = job["clat_ns"]["percentile"]
-        result[depth] = {"iops": job["iops"], "p50_us": percentile["50.000000"] / 1e3,
-                         "p99_us": percentile["99.000000"] / 1e3}
-    return result
+def reads(node: Path, depth: int, runtime: int, *more: str, cpus: str = SUBMITTERS) -> dict[str, float]:
+    """IOPS and latencies (us)."""
+    job = fio(node, "--rw=randread", "--bs=4k", f"--iodepth={depth}", "--time_based", f"--runtime={runtime}",
+              "--norandommap", *more, cpus=cpus)["read"]
+    percentile = job["clat_ns"]["percentile"]
+    return {"iops": job["iops"], "p50_us": percentile["50.000000"] / 1e3, "p99_us": percentile["99.000000"] / 1e3}
+
+
+def measure(node: Path, depths: list[int], runtime: int) -> dict[str, dict[str, float]]:
+    """The same at each depth."""
+    return {str(depth): reads(node, depth, runtime) for depth in depths}
+
+
+def four_jobs(node: Path, runtime: int) -> dict[str, float]:
+    """The same of four jobs, each of a depth of eight, with all CPUs theirs."""
+    return reads(node, 8, runtime, f"--numjobs={JOBS}", "--group_reporting", cpus="0-3")
 
 
 def rounds(args: argparse.Namespace) -> dict[str, Any]:
@@ -121,14 +129,15 @@ def rounds(args: argparse.Namespace) -> dict[str, Any]:
     bodies: dict[str, Callable[[], contextlib.AbstractContextManager[Path]]] = {"null_blk": null_blk}
     for cpus in args.cpus:
         bodies[f"nvlab cpus={cpus or 'all'}"] = lambda cpus=cpus: nvlab(args.module, args.start, args.size, cpus)
-    samples: dict[str, list[dict[int, dict[str, float]]]] = {name: [] for name in bodies}
+    samples: dict[str, list[dict[str, dict[str, float]]]] = {name: [] for name in bodies}
     idle: dict[str, float] = {}
     counters: dict[str, str] = {}
     for _ in range(args.rounds):
         for name, body in bodies.items():
             with body() as node:
                 fill(node)
-                samples[name].append(measure(node, args.depths, args.runtime))
+                taken = measure(node, args.depths, args.runtime) | {f"{JOBS} jobs": four_jobs(node, args.runtime)}
+                samples[name].append(taken)
                 verify(node)
                 if name != "null_blk":
                     idle[name] = max(idle.get(name, 0.0), idle_share(args.idle))
@@ -136,12 +145,12 @@ def rounds(args: argparse.Namespace) -> dict[str, Any]:
     return {"samples": samples, "idle_share": idle, "stats": counters}
 
 
-def shares(samples: dict[str, list[dict[int, dict[str, float]]]], depths: list[int]) -> dict[str, Any]:
+def shares(samples: dict[str, list[dict[str, dict[str, float]]]]) -> dict[str, Any]:
     """Median and range of IOPS over null_blk's IOPS of the same round."""
     table: dict[str, Any] = {}
     for name, taken in samples.items():
         table[name] = {}
-        for depth in depths:
+        for depth in taken[0]:
             share = [mine[depth]["iops"] / base[depth]["iops"]
                      for mine, base in zip(taken, samples["null_blk"], strict=True)]
             table[name][depth] = {
@@ -172,7 +181,7 @@ def main() -> None:
     measured = rounds(args)
     clock = Path("/sys/devices/system/clocksource/clocksource0/current_clocksource").read_text().strip()
     print(json.dumps({"kernel": os.uname().release, "clocksource": clock, "cpus": os.cpu_count(),
-                      "shares": shares(measured["samples"], args.depths), **measured}, indent=1))
+                      "shares": shares(measured["samples"]), **measured}, indent=1))
 
 
 if __name__ == "__main__":

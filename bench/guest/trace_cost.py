@@ -56,7 +56,7 @@ def traced(node: Path, depth: int, runtime: int, scratch: Path) -> tuple[float, 
     """IOPS while a recorder reads the trace, and what it says of it."""
     recorder = TraceRecorder(scratch, [Traced("d", "/dev/nvlab-trace-traced")])
     recorder.start()
-    iops = measure(node, [depth], runtime)[depth]["iops"]
+    iops = measure(node, [depth], runtime)[str(depth)]["iops"]
     said = recorder.stop()[0]
     (scratch / "d.raw").unlink()
     scratch.rmdir()
@@ -80,7 +80,7 @@ def compare(args: argparse.Namespace) -> dict[str, Any]:
                 iops = {}
                 for name in ("plain", "traced") if turn % 2 else ("traced", "plain"):
                     if name == "plain":
-                        iops[name] = measure(nodes[name], [depth], args.runtime)[depth]["iops"]
+                        iops[name] = measure(nodes[name], [depth], args.runtime)[str(depth)]["iops"]
                     else:
                         iops[name], said = traced(nodes[name], depth, args.runtime, Path("/dev/shm/nvlab-trace"))
                 ratios[depth].append(iops["traced"] / iops["plain"])

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -70,8 +71,28 @@ def test_every_command_answers_as_the_standard_says(guest, module):
     passes(guest, "kmod_admin.py", module)
 
 
+def test_data_commands_counters_and_coalescing(guest, module):
+    passes(guest, "kmod_commands.py", module)
+
+
+def test_namespaces_the_pool_and_24_devices(guest, module):
+    passes(guest, "kmod_ns.py", module, timeout=900)
+
+
+def test_two_controllers_share_a_subsystem(guest, module):
+    passes(guest, "kmod_paths.py", module, timeout=900)
+
+
 def test_rings_and_registers_from_user_space(guest, module):
     passes(guest, "kmod_rings.py", module)
+
+
+def test_the_trace_tells_everything(guest, module):
+    passes(guest, "kmod_trace.py", module, "--python", sys.executable)
+
+
+def test_faults_by_rule(guest, module):
+    passes(guest, "kmod_faults.py", module)
 
 
 def test_bad_parameters_are_refused_each_in_its_own_way(guest, module):
