@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from nvlab import __version__
-from nvlab.errors import GuestLost, NvlabError
+from nvlab.errors import EnvironmentNotReady, GuestLost, NvlabError
 
 Command = Callable[[argparse.Namespace], int]
 
@@ -128,6 +128,14 @@ def _shell(args: argparse.Namespace) -> int:
     return controller.shell(args.lab, args.argv or None)
 
 
+def _doctor(args: argparse.Namespace) -> int:
+    from nvlab.doctor.examine import Options, examine
+
+    report = examine(args.scenario, Options(args.on, args.kernel, args.cpus))
+    _result(args, report.to_json(), report.text())
+    return 0 if report.ready else EnvironmentNotReady.exit_code
+
+
 def _kmod_build(args: argparse.Namespace) -> int:
     from nvlab.data import kmod_dir
     from nvlab.host.kmod import build
@@ -153,6 +161,8 @@ def _guest_stop(args: argparse.Namespace) -> int:
     _screen(args).line(f"guest {args.guest} {'is stopped' if stopped else 'was not running'}")
     return 0
 
+
+_ON = "local: this machine itself; vm or vm:NAME: a guest that runs (default: this machine as the host of guests)"
 
 # -- the tree --------------------------------------------------------------------------------------------------
 
@@ -180,6 +190,17 @@ def _lab_verbs(verbs: Any) -> None:
     _scenario(plan)
     plan.add_argument("--name", help="name of the lab (default: the file's)")
     plan.add_argument("--shell", action="store_true", help="as a bash script that makes the same lab")
+    doctor = _verb(
+        verbs,
+        "doctor",
+        _doctor,
+        "say what keeps a lab from coming up here, what would distort its figures, and the cure of each",
+        "nvlab doctor scenarios/hybrid-nvme.toml",
+    )
+    doctor.add_argument("scenario", nargs="?", type=Path, help="a scenario file (default: what any lab may need)")
+    doctor.add_argument("--on", default="", help=_ON)
+    doctor.add_argument("--kernel", help="kernel that the guest would boot (see up)")
+    doctor.add_argument("--cpus", type=int, default=4, help="CPUs that the guest would have (default: 4)")
     up = _verb(verbs, "up", _up, "build the lab of a scenario", "nvlab up scenarios/bare-nvme.toml --kernel 6.12")
     _scenario(up)
     up.add_argument("--name", help="name of the lab (default: the file's)")

@@ -42,6 +42,17 @@ def make_plan(scenario: Scenario, name: str | None = None, facts: Facts | None =
     )
 
 
+def modules_by_owner(scenario: Scenario, facts: Facts) -> dict[str, tuple[str, ...]]:
+    """{module: the objects that need it}, for a scenario of which :func:`make_plan` makes a plan."""
+    lab = Lab(scenario.name, scenario.objects, facts)
+    owners: dict[str, tuple[str, ...]] = {}
+    for name in order(scenario.objects):
+        obj = lab.objects[name]
+        for module in KINDS[obj.table].build(obj, lab).modules:
+            owners[module] = (*owners.get(module, ()), obj.path)
+    return owners
+
+
 def _first_steps(built: Mapping[str, Built]) -> Iterator[Step]:
     """The modules of all layers at once (a modprobe takes long in an emulated guest), then configfs."""
     modules: dict[str, Mapping[str, Any]] = {}

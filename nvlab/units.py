@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from contextlib import suppress
 
 KIB, MIB, GIB, TIB = 1 << 10, 1 << 20, 1 << 30, 1 << 40
 
@@ -50,6 +51,23 @@ def human_size(size: int) -> str:
         if size >= _SIZE_UNITS[unit]:
             return f"{size / _SIZE_UNITS[unit]:.4g} {unit}iB"
     return f"{size} B"
+
+
+def parse_memmap(cmdline: str) -> list[tuple[int, int]]:
+    """(start, size) of each region that ``memmap=SIZE$START,…`` on a kernel's command line hides from it
+    (Documentation/admin-guide/kernel-parameters.txt). What cannot be read is left out, as the kernel does.
+    """
+    words = [word.removeprefix("memmap=") for word in cmdline.split() if word.startswith("memmap=")]
+    found = []
+    for part in ",".join(words).split(","):
+        size, mark, start = part.partition("$")
+        with suppress(ValueError):
+            found += [(_memparse(start), _memparse(size))] if mark else []
+    return found
+
+
+def _memparse(text: str) -> int:
+    return int(text, 16) if text.startswith("0x") else parse_size(text)
 
 
 def parse_time(text: str | int) -> int:

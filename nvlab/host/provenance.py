@@ -7,18 +7,18 @@ Files are read rather than programs started: in an emulated guest a program cost
 
 from __future__ import annotations
 
-import hashlib
 import os
 import platform
 import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 import nvlab
+from nvlab.host.read import SECRET, children, files, sha256, text, tree
 from nvlab.record.events import clock
 
 Facts = dict[str, Any]
@@ -85,8 +85,6 @@ _SYSCTLS = (
         "net/core/busy_poll",
     ),
 )
-_SECRET = re.compile(r"dhchap|password|secret", re.IGNORECASE)
-_MAX_TEXT = 20_000
 
 
 def collect(devices: Sequence[str] = (), root: Path = Path("/")) -> Facts:
@@ -100,15 +98,15 @@ def collect(devices: Sequence[str] = (), root: Path = Path("/")) -> Facts:
         "machine": _machine(root),
         "cpu": _cpu(root),
         "memory": _memory(root),
-        "clocksource": _files(root / "sys/devices/system/clocksource/clocksource0", _CLOCKSOURCE),
+        "clocksource": files(root / "sys/devices/system/clocksource/clocksource0", _CLOCKSOURCE),
         "modules": {name: facts for name in MODULES if (facts := _module(root / "sys/module" / name))},
         "block": _block(root, devices),
-        "nvme": {path.name: _files(path, _CONTROLLER) for path in _children(root / "sys/class/nvme")},
-        "nvmet": _tree(root / "sys/kernel/config/nvmet"),
-        "mdstat": _text(root / "proc/mdstat"),
+        "nvme": {path.name: files(path, _CONTROLLER) for path in children(root / "sys/class/nvme")},
+        "nvmet": tree(root / "sys/kernel/config/nvmet"),
+        "mdstat": text(root / "proc/mdstat"),
         "interrupts": _interrupts(root),
-        "network": {p.name: _files(p, ("mtu", "operstate", "speed")) for p in _children(root / "sys/class/net")},
-        "sysctl": _files(root / "proc/sys", _SYSCTLS),
+        "network": {p.name: files(p, ("mtu", "operstate", "speed")) for p in children(root / "sys/class/net")},
+        "sysctl": files(root / "proc/sys", _SYSCTLS),
         "packages": packages(PACKAGES, root),
         "fio": _fio(),
     }
@@ -132,14 +130,14 @@ def controller(argv: Sequence[str] | None = None) -> Facts:
 
 def counters(root: Path = Path("/")) -> dict[str, str]:
     """The kernel's running totals, as text: read before and after a workload, the difference is what it cost."""
-    return _files(
+    return files(
         root / "proc", ("diskstats", "interrupts", "stat", "vmstat", "sys/kernel/tainted", "loadavg"), limit=1 << 20
     )
 
 
 def packages(names: Iterable[str], root: Path = Path("/")) -> dict[str, str]:
     """Versions of installed Debian packages, from dpkg's own file (no process is started)."""
-    status = "\n" + _text(root / "var/lib/dpkg/status", limit=1 << 26)
+    status = "\n" + text(root / "var/lib/dpkg/status", limit=1 << 26)
     found = {}
     for name in names:
         start = status.find(f"\nPackage: {name}\n")
@@ -170,72 +168,73 @@ _CLOCKSOURCE = ("current_clocksource", "available_clocksource")
 def _identity(root: Path) -> Facts:
     return {
         "host": os.uname().nodename,
-        "boot_id": _text(root / "proc/sys/kernel/random/boot_id"),
-        "uptime": _text(root / "proc/uptime").split(" ")[0],
+        "boot_id": text(root / "proc/sys/kernel/random/boot_id"),
+        "uptime": text(root / "proc/uptime").split(" ")[0],
         "root": os.geteuid() == 0,
         "clock": clock(),
     }
 
 
 def _kernel(root: Path) -> Facts:
-    release = _text(root / "proc/sys/kernel/osrelease")
+    release = text(root / "proc/sys/kernel/osrelease")
     config = root / "boot" / f"config-{release}"
     return {
         "release": release,
-        "version": _text(root / "proc/version"),
-        "cmdline": _text(root / "proc/cmdline"),
-        "config_sha256": _sha256(config),
-        "tainted": _text(root / "proc/sys/kernel/tainted"),
-        "lockdown": _text(root / "sys/kernel/security/lockdown"),
+        "version": text(root / "proc/version"),
+        "cmdline": text(root / "proc/cmdline"),
+        "config_sha256": sha256(config),
+        "tainted": text(root / "proc/sys/kernel/tainted"),
+        "lockdown": text(root / "sys/kernel/security/lockdown"),
     }
 
 
 def _machine(root: Path) -> Facts:
     facts: Facts = dict(
-        _files(root / "sys/class/dmi/id", ("sys_vendor", "product_name", "product_version", "bios_version"))
+        files(root / "sys/class/dmi/id", ("sys_vendor", "product_name", "product_version", "bios_version"))
     )
-    facts["hypervisor"] = " hypervisor" in _text(root / "proc/cpuinfo", limit=8192)
+    facts["hypervisor"] = " hypervisor" in text(root / "proc/cpuinfo", limit=8192)
     return facts
 
 
 def _cpu(root: Path) -> Facts:
     base = root / "sys/devices/system/cpu"
-    info = dict(re.findall(r"^(model name|microcode|flags)\s*: (.*)$", _text(root / "proc/cpuinfo", limit=8192), re.M))
+    info = dict(re.findall(r"^(model name|microcode|flags)\s*: (.*)$", text(root / "proc/cpuinfo", limit=8192), re.M))
     return {
         "model": info.get("model name", ""),
         "microcode": info.get("microcode", ""),
         "flags": info.get("flags", ""),
-        **_files(base, ("online", "present", "isolated", "nohz_full", "smt/active", "smt/control")),
-        "nodes": _text(root / "sys/devices/system/node/online"),
-        "policy": _files(base / "cpu0/cpufreq", _CPU_POLICY),
-        "turbo": _files(base, ("intel_pstate/no_turbo", "cpufreq/boost")),
-        "idle": _files(base, ("cpuidle/current_driver", "cpuidle/current_governor")),
+        **files(base, ("online", "present", "isolated", "nohz_full", "smt/active", "smt/control")),
+        "nodes": text(root / "sys/devices/system/node/online"),
+        "policy": files(base / "cpu0/cpufreq", _CPU_POLICY),
+        "turbo": files(base, ("intel_pstate/no_turbo", "cpufreq/boost")),
+        "idle": files(base, ("cpuidle/current_driver", "cpuidle/current_governor")),
         "siblings": {
-            p.parent.parent.name: _text(p) for p in sorted(base.glob("cpu[0-9]*/topology/thread_siblings_list"))
+            p.parent.parent.name: text(p) for p in sorted(base.glob("cpu[0-9]*/topology/thread_siblings_list"))
         },
-        "vulnerabilities": {p.name: _text(p) for p in _children(base / "vulnerabilities")},
+        "vulnerabilities": {p.name: text(p) for p in children(base / "vulnerabilities")},
     }
 
 
 def _memory(root: Path) -> Facts:
     fields = ("MemTotal", "MemAvailable", "SwapTotal", "HugePages_Total")
-    info = dict(re.findall(r"^(\w+):\s+(\d+)", _text(root / "proc/meminfo"), re.M))
+    info = dict(re.findall(r"^(\w+):\s+(\d+)", text(root / "proc/meminfo"), re.M))
     thp = root / "sys/kernel/mm/transparent_hugepage"
     return {
+        "swaps": text(root / "proc/swaps"),
         "meminfo_kib": {name: int(info[name]) for name in fields if name in info},
-        "transparent_hugepage": _files(thp, ("enabled", "defrag")),
+        "transparent_hugepage": files(thp, ("enabled", "defrag")),
         # without root the addresses read as zeros, which would say something wrong
-        "iomem": _text(root / "proc/iomem") if os.geteuid() == 0 else "",
+        "iomem": text(root / "proc/iomem", limit=1 << 17) if os.geteuid() == 0 else "",
     }
 
 
 def _module(path: Path) -> Facts:
     if not path.is_dir():
         return {}
-    parameters = {p.name: _text(p) for p in _children(path / "parameters")}
-    facts: Facts = dict(_files(path, ("version", "srcversion", "taint", "initstate")))
+    parameters = {p.name: text(p) for p in children(path / "parameters")}
+    facts: Facts = dict(files(path, ("version", "srcversion", "taint", "initstate")))
     facts["build_id"] = _build_id(path / "notes/.note.gnu.build-id")
-    facts["parameters"] = {k: v for k, v in parameters.items() if v and not _SECRET.search(k)}
+    facts["parameters"] = {k: v for k, v in parameters.items() if v and not SECRET.search(k)}
     return {k: v for k, v in facts.items() if v} or {"builtin": True}
 
 
@@ -250,30 +249,30 @@ def _build_id(note: Path) -> str:
 def _block(root: Path, devices: Sequence[str]) -> Facts:
     base = root / "sys/class/block"
     names = devices or [
-        p.name for p in _children(base) if not re.match(r"(loop|ram|zram)\d", p.name) and (p / "queue").is_dir()
+        p.name for p in children(base) if not re.match(r"(loop|ram|zram)\d", p.name) and (p / "queue").is_dir()
     ]
     return {name: _device(base / name) for name in names if (base / name).is_dir()}
 
 
 def _device(path: Path) -> Facts:
-    facts: Facts = dict(_files(path, ("size", "ro", "start")))
-    facts["queue"] = _files(path / "queue", _QUEUE)
-    facts["slaves"] = [p.name for p in _children(path / "slaves")]
-    facts["holders"] = [p.name for p in _children(path / "holders")]
+    facts: Facts = dict(files(path, ("size", "ro", "start")))
+    facts["queue"] = files(path / "queue", _QUEUE)
+    facts["slaves"] = [p.name for p in children(path / "slaves")]
+    facts["holders"] = [p.name for p in children(path / "holders")]
     return facts
 
 
 def _interrupts(root: Path) -> Facts:
     """The lines of NVMe queues, with the CPUs they really go to."""
-    lines = [line for line in _text(root / "proc/interrupts", limit=1 << 20).splitlines() if "nvme" in line]
+    lines = [line for line in text(root / "proc/interrupts", limit=1 << 20).splitlines() if "nvme" in line]
     numbers = {line.split(":", 1)[0].strip(): line.split()[-1] for line in lines}
-    return {name: _text(root / f"proc/irq/{irq}/effective_affinity_list") for irq, name in numbers.items()}
+    return {name: text(root / f"proc/irq/{irq}/effective_affinity_list") for irq, name in numbers.items()}
 
 
 def _fio() -> Facts:
     """The binary; its version stands in each result of its own."""
     path = shutil.which("fio")
-    return {"path": path, "sha256": _sha256(Path(path))} if path else {}
+    return {"path": path, "sha256": sha256(Path(path))} if path else {}
 
 
 def _git(directory: Path) -> Facts:
@@ -286,49 +285,3 @@ def _git(directory: Path) -> Facts:
     except (OSError, subprocess.TimeoutExpired):
         return {}
     return {"commit": said.removesuffix("-dirty"), "dirty": said.endswith("-dirty")} if said else {}
-
-
-# -- reading -------------------------------------------------------------------------------------------------------------
-
-
-def _text(path: Path, limit: int = _MAX_TEXT) -> str:
-    try:
-        with path.open("rb") as file:
-            return file.read(limit).decode(errors="replace").strip()
-    except OSError:
-        return ""
-
-
-def _files(directory: Path, names: Sequence[str], limit: int = _MAX_TEXT) -> dict[str, str]:
-    return {name: text for name in names if (text := _text(directory / name, limit))}
-
-
-def _children(directory: Path) -> list[Path]:
-    try:
-        return sorted(directory.iterdir())
-    except OSError:
-        return []
-
-
-def _tree(directory: Path) -> Mapping[str, str]:
-    """Every file below ``directory`` by its relative path, and every link's target; secrets left out."""
-    found = {}
-    for parent, directories, files in os.walk(directory):
-        for name in (*directories, *files):
-            path = Path(parent, name)
-            key = str(path.relative_to(directory))
-            if _SECRET.search(key):
-                continue
-            if path.is_symlink():
-                found[key] = f"-> {path.resolve().name}"
-            elif name in files:
-                found[key] = _text(path)
-    return found
-
-
-def _sha256(path: Path) -> str:
-    try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError:
-        return ""

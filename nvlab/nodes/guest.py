@@ -26,6 +26,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 
+from nvlab.host.read import PATH
 from nvlab.nodes.agent import serve
 from nvlab.nodes.channel import DIED, START, Channel
 
@@ -237,9 +238,7 @@ class Relay:
 
 def main() -> None:
     """Serve the guest."""
-    os.environ.update(
-        PATH="/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", HOME="/root", LC_ALL="C.UTF-8"
-    )
+    os.environ.update(PATH=PATH, HOME="/root", LC_ALL="C.UTF-8")
     relay = Relay(find_ports())
     await_udevd()
     print(f"nvlab: the guest is ready, {time.clock_gettime(time.CLOCK_BOOTTIME):.2f} s after its start", flush=True)

@@ -27,15 +27,28 @@ class Accel:
 
 def accelerator(kernel: Path, state: Path) -> Accel:
     """The accelerator to use, probed by booting ``kernel`` once per boot of this host and version of QEMU."""
-    qemu = qemu_version()
-    key = {"boot_id": Path("/proc/sys/kernel/random/boot_id").read_text().strip(), "qemu": qemu, "kvm": _device()}
-    known = read_json(state / "kvm.json")
-    if known.get("key") != key:
-        why = key["kvm"] or _probe(kernel)
-        known = {"key": key, "accel": asdict(Accel("tcg" if why else "kvm", why, qemu))}
+    known = found(state)
+    if known is None:
+        key = _key()
+        why = _probe(kernel)
+        known = Accel("tcg" if why else "kvm", why, key["qemu"])
         state.mkdir(parents=True, exist_ok=True)
-        write_json(state / "kvm.json", known)
-    return Accel(**known["accel"])
+        write_json(state / "kvm.json", {"key": key, "accel": asdict(known)})
+    return known
+
+
+def found(state: Path) -> Accel | None:
+    """What is known of KVM without booting anything: that it cannot be opened, or what a probe on this boot said."""
+    key = _key()
+    if key["kvm"]:
+        return Accel("tcg", key["kvm"], key["qemu"])
+    known = read_json(state / "kvm.json")
+    return Accel(**known["accel"]) if known.get("key") == key else None
+
+
+def _key() -> dict[str, str]:
+    boot_id = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    return {"boot_id": boot_id, "qemu": qemu_version(), "kvm": _device()}
 
 
 def qemu_version() -> str:

@@ -4,20 +4,19 @@
 from __future__ import annotations
 
 import os
-import re
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
 from nvlab.engine import Engine
 from nvlab.errors import Conflict
+from nvlab.host.kernelfiles import loadable
 from nvlab.journal import History
-from nvlab.kernel.module import canonical
 from nvlab.kernel.real import RealKernel
 from nvlab.nodes.agent import Args, Emit, Handler, Stop
 from nvlab.plan import Plan, resolve
-from nvlab.units import parse_cpus, parse_size
+from nvlab.units import parse_cpus, parse_memmap
 
 STATE = Path("/var/lib/nvlab")
 RUNS = Path("/run/nvlab/runs")
@@ -31,35 +30,30 @@ def facts(args: Args, emit: Emit, stop: Stop) -> dict[str, Any]:
     return {
         "release": release,
         "cpus": len(parse_cpus(Path("/sys/devices/system/cpu/online").read_text().strip())),
-        "reserved": _reserved(Path("/proc/cmdline").read_text()),
-        "taken": [region for h in histories for region in h.plan.needs.reserved],
-        "modules": _loadable(release, set(args.get("modules", ()))),
+        "reserved": parse_memmap(Path("/proc/cmdline").read_text()),
+        "taken": _taken(histories),
+        "modules": loadable(release, args.get("modules", ())),
         "available": _available(Path("/proc/meminfo").read_text()),
         "labs": engine.labs(),
     }
 
 
+def _taken(histories: Iterable[History]) -> list[tuple[int, int]]:
+    """What labs have of the reserved memory."""
+    return [region for history in histories for region in history.plan.needs.reserved]
+
+
+def survey(args: Args, emit: Emit, stop: Stop) -> dict[str, Any]:
+    """What doctor must know of this node, see :func:`nvlab.host.survey.survey`; ``taken`` as in :func:`facts`."""
+    from nvlab.host.survey import survey
+
+    engine = _engine(emit, stop)
+    return {**survey(args), "taken": _taken(map(engine.history, engine.labs()))}
+
+
 def _available(meminfo: str) -> int:
     """Bytes that programs can still have (MemAvailable)."""
     return next(int(line.split()[1]) << 10 for line in meminfo.splitlines() if line.startswith("MemAvailable"))
-
-
-def _reserved(cmdline: str) -> list[tuple[int, int]]:
-    """Regions that ``memmap=SIZE$START`` hides from the kernel (Documentation/admin-guide/kernel-parameters.txt)."""
-    found = re.findall(r"\bmemmap=(\w+)\$(\w+)", cmdline)
-    return [(_number(start), _number(size)) for size, start in found]
-
-
-def _number(text: str) -> int:
-    return int(text, 16) if text.startswith("0x") else parse_size(text)
-
-
-def _loadable(release: str, wanted: set[str]) -> list[str]:
-    """Those of ``wanted`` that modules.dep knows, in the kernel's spelling."""
-    names = {canonical(name) for name in wanted}
-    with Path(f"/lib/modules/{release}/modules.dep").open() as lines:
-        known = {canonical(line.partition(":")[0].rpartition("/")[2].partition(".ko")[0]) for line in lines}
-    return sorted(names & known)
 
 
 def up(args: Args, emit: Emit, stop: Stop) -> dict[str, str]:
@@ -128,5 +122,5 @@ def _engine(emit: Emit, stop: Stop) -> Engine:
 
 
 HANDLERS: dict[str, Handler] = {
-    handler.__name__: handler for handler in (facts, up, down, status, workload, forget, provenance)
+    handler.__name__: handler for handler in (facts, survey, up, down, status, workload, forget, provenance)
 }

@@ -189,7 +189,7 @@ def test_hints_name_only_what_exists():
                 assert verb not in LATER, f"{path.name}: nvlab {verb} comes later"
 
 
-LATER = {"doctor", "compare", "repro", "bundle", "sweep", "simulate", "calibrate", "grub", "export"}
+LATER = {"compare", "repro", "bundle", "sweep", "simulate", "calibrate", "grub", "export"}
 
 
 # -- results -------------------------------------------------------------------------------------------------------

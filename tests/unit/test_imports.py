@@ -35,14 +35,16 @@ MAY_USE: dict[str, set[str]] = {
     "planner": BASE | {"layers", "plan", "scenario"},
     "engine": BASE | {"journal", "kernel", "leases", "lock", "plan"},
     "record": BASE | {"host", "kernel", "sim", "workload"},
-    "host": BASE | {"record"},
+    "host": BASE | {"kernel", "record"},
     "analysis": BASE | {"record"},
     "nodes": BASE | {"engine", "host", "journal", "kernel", "leases", "lock", "plan", "record"},
+    "doctor": BASE | {"host", "kernel", "layers", "nodes", "plan", "planner", "scenario"},
     "screen": BASE,
     "simulate": BASE | {"host", "layers", "record", "scenario", "sim", "workload"},
     "controller": BASE | {"data", "host", "layers", "nodes", "plan", "planner", "record", "scenario"},
     "cli": BASE
-    | {"analysis", "controller", "data", "host", "plan", "planner", "record", "scenario", "screen", "shellplan", "simulate"},
+    | {"analysis", "controller", "data", "doctor", "host", "plan", "planner", "record", "scenario", "screen"}
+    | {"shellplan", "simulate"},
     "__main__": {"cli"},
 }
 
@@ -58,7 +60,7 @@ ONLY_IN: dict[str, set[str]] = {
 }
 
 # Where the node's side begins, and what it imports only once it is asked to.
-NODE_MODULES = ["nvlab.nodes.guest", "nvlab.nodes.handlers", "nvlab.record.recorder", "nvlab.host.provenance"]
+NODE_MODULES = ["nvlab.nodes.guest", "nvlab.nodes.handlers", "nvlab.record.recorder", "nvlab.host.survey"]
 NOT_ON_THE_NODE = ["pydantic", "numpy", "matplotlib", "rich", "jinja2", "nvlab.layers", "nvlab.scenario", "nvlab.cli"]
 
 

@@ -1,0 +1,64 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What a scenario asks for, read off its plan so that nothing is said twice. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+from nvlab.doctor.facts import Facts
+from nvlab.doctor.wants import Wants
+from nvlab.kernel.module import canonical
+from nvlab.kernel.ops import Run
+from nvlab.layers import base
+from nvlab.plan import Plan, Step, ops_of
+from nvlab.planner import make_plan, modules_by_owner
+from nvlab.scenario import Scenario
+from nvlab.units import parse_cpus
+
+_ROOM = ((1 << 32, 1 << 50),)  # a region in which every scenario has its place
+_LOADED_BY = {"brd.load": "brd"}  # verbs that load a module by themselves
+_EVERYWHERE = frozenset({"modprobe", "rmmod", "insmod", "mount", "umount"})  # come with any system that loads modules
+
+
+def wants_of(scenario: Scenario, facts: Facts, cpus: int) -> Wants:
+    """What ``scenario`` wants of a node of ``cpus`` CPUs with the modules of ``facts``. Raises InvalidScenario."""
+    planned = base.Facts(release=facts.release, cpus=cpus, reserved=_ROOM, modules=facts.modules)
+    plan = make_plan(scenario, None, planned)
+    owners = {canonical(m): ", ".join(who) for m, who in modules_by_owner(scenario, planned).items()}
+    owners |= {_LOADED_BY[step.verb]: step.owner for step in plan.steps if step.verb in _LOADED_BY}
+    wants = Wants(
+        scenario=scenario.name,
+        modules=owners,
+        programs=_programs(plan),
+        memory=plan.needs.memory,
+        listens={s.owner: (s.args["traddr"], int(s.args["trsvcid"])) for s in plan.steps if s.verb == "nvmet.port"},
+        queues={s.owner: s.args["options"].get("nr_io_queues", 1) for s in plan.steps if s.verb == "fabrics.connect"},
+        real=tuple(s.owner for s in plan.steps if s.verb == "disk.claim"),
+    )
+    return replace(wants, **_devices(plan))
+
+
+def _programs(plan: Plan) -> dict[str, str]:
+    found: dict[str, list[str]] = {"fio": [f"workload.{work['load']}" for work in plan.workloads]}
+    for step in plan.steps:
+        for op in ops_of(step):
+            if isinstance(op, Run) and op.argv[0] not in _EVERYWHERE:
+                found.setdefault(op.argv[0], []).append(step.owner)
+    return {name: ", ".join(dict.fromkeys(owners)) for name, owners in found.items() if owners}
+
+
+def _devices(plan: Plan) -> dict[str, Any]:
+    """What virtual devices want."""
+    steps = [(step, dict(_settings(step))) for step in plan.steps if step.verb in ("device.create", "device.stand-in")]
+    return {
+        "regions": tuple((step.owner, int(said["memmap_size"])) for step, said in steps),
+        "cpus": {step.owner: parse_cpus(said["cpus"]) for step, said in steps if "cpus" in said},
+        "devices": tuple(step.owner for step, _ in steps if step.verb == "device.create"),
+        "stand_ins": tuple(step.owner for step, _ in steps if step.verb == "device.stand-in"),
+    }
+
+
+def _settings(step: Step) -> Iterator[tuple[str, Any]]:
+    yield from step.args["params" if step.verb == "device.stand-in" else "attributes"].items()
