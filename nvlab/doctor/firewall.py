@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Whether nftables' rules let a new TCP connection in. Pure; rules as libnftables-json(5) has them.
 
-Only what is certain is said: a rule with a condition that cannot be judged here (a source address, a set of somebody's) neither
-lets through nor drops for sure.
+Only what is certain is said: a rule with a condition that cannot be judged here (a source address, a named set, a match of
+iptables') neither lets through nor drops for sure.
 """
 
 from __future__ import annotations
@@ -23,12 +23,15 @@ class _Packet:
     interface: str  # empty when it is not known
 
 
-def blocks(objects: Objects, port: int, interface: str) -> str:
-    """The chain ("inet filter input") that surely drops a new connection to ``port`` by way of ``interface``; else empty."""
+def blocks(objects: Objects, port: int, interface: str, family: str = "ip") -> str:
+    """The chain ("inet filter input") that surely drops a new connection to ``port`` by way of ``interface``; else empty.
+
+    ``family`` is "ip" or "ip6".
+    """
     packet = _Packet(port, interface)
     chains = {_key(o["chain"]): o["chain"] for o in objects if "chain" in o}
     for key, chain in chains.items():
-        if chain.get("hook") == "input" and chain.get("type") == "filter" and key[0] != "bridge":
+        if chain.get("hook") == "input" and chain.get("type") == "filter" and key[0] in ("inet", family):
             verdict = _walk(objects, key, packet, 0)
             if (verdict or chain.get("policy", "accept")) == "drop":
                 return " ".join(key)
@@ -66,17 +69,22 @@ def _verdict(objects: Objects, chain: Chain, expr: Objects, packet: _Packet, dep
             return "drop"
         if kind in ("jump", "goto"):
             return _walk(objects, (*chain[:2], body["target"]), packet, depth + 1)
-        if kind not in ("match", *_PASSIVE):
+        if kind not in ("match", *_PASSIVE) and not _opaque(statement):
             return "maybe"  # a verdict map, something of xtables, a newer statement
     return ""
 
 
 def _applies(expr: Objects, packet: _Packet) -> bool | None:
     """Whether all conditions of a rule hold; None when that cannot be judged."""
-    held = [_holds(s["match"], packet) for s in expr if "match" in s] + [None for s in expr if "limit" in s or "quota" in s]
+    held = [_holds(s["match"], packet) if "match" in s else None for s in expr if "match" in s or _opaque(s)]
     if False in held:
         return False
     return None if None in held else True
+
+
+def _opaque(statement: Mapping[str, Any]) -> bool:
+    """Whether it is a condition of which nothing is known here."""
+    return statement.get("xt", {}).get("type") == "match" or "limit" in statement or "quota" in statement
 
 
 def _holds(match: Mapping[str, Any], packet: _Packet) -> bool | None:

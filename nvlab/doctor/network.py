@@ -81,7 +81,8 @@ def firewall_port(facts: Facts, wants: Wants) -> Iterator[Finding]:
     """A firewall that drops what goes to an export."""
     for owner, (listen, number) in wants.listens.items():
         name = "" if _any(listen) else _link(facts, listen)
-        if rule := firewall.blocks(facts.firewall, number, name):
+        family = "ip" if ipaddress.ip_address(listen).version == 4 else "ip6"
+        if rule := firewall.blocks(facts.firewall, number, name, family):
             yield Finding(
                 "required" if name == "lo" else "distorts",
                 f"the firewall drops TCP to port {number}, where {owner} listens ({rule})",

@@ -59,7 +59,7 @@ def versions(facts: Facts, wants: Wants) -> Iterator[Finding]:
 
 def defects(facts: Facts, wants: Wants) -> Iterator[Finding]:
     """A layer with known defects."""
-    if "rapiddisk" in wants.modules:
+    if "rapiddisk" in wants.modules and (facts.modules is None or "rapiddisk" in facts.modules):
         yield Finding(
             "distorts",
             f"{wants.modules['rapiddisk']} is RapidDisk, of which is known: {'; '.join(RAPIDDISK_DEFECTS)}",
