@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from nvlab.doctor.facts import Facts
 from nvlab.doctor.finding import Finding, listed
@@ -15,23 +15,23 @@ TESTED = ((6, 1), (6, 12))  # what nvlab.ko is built and tested on
 #: every module that a layer may need: the config option that makes it, and what is not to be had without it.
 #: RapidDisk's are no part of Linux, and dm-cache takes their place: they are missed only where a scenario insists on them.
 MODULES: dict[str, tuple[str, str]] = {
-    "configfs": ("CONFIGFS_FS", "[device.x], [export.x] and null_blk disks"),
-    "nvme": ("BLK_DEV_NVME", "[device.x]: the driver of NVMe drives"),
+    "configfs": ("CONFIGFS_FS", "[device.x], [export.x], [disk.x] of kind null_blk"),
+    "nvme": ("BLK_DEV_NVME", "[device.x]"),
     "null_blk": ("BLK_DEV_NULL_BLK", "[disk.x] of kind null_blk"),
     "loop": ("BLK_DEV_LOOP", "[disk.x] of kind loop"),
     "brd": ("BLK_DEV_RAM", "[disk.x] of kind brd"),
     "raid0": ("MD_RAID0", "[raid.x] of level 0"),
     "raid1": ("MD_RAID1", "[raid.x] of level 1"),
     "raid10": ("MD_RAID10", "[raid.x] of level 10"),
-    "raid456": ("MD_RAID456", "[raid.x] of level 4, 5 or 6, and write journals"),
-    "dm_cache": ("DM_CACHE", "[cache.x] where RapidDisk is missing"),
-    "dm_cache_smq": ("DM_CACHE_SMQ", "[cache.x] where RapidDisk is missing"),
+    "raid456": ("MD_RAID456", "[raid.x] of level 4/5/6, write journal"),
+    "dm_cache": ("DM_CACHE", "[cache.x] without RapidDisk"),
+    "dm_cache_smq": ("DM_CACHE_SMQ", "[cache.x] without RapidDisk"),
     "ext4": ("EXT4_FS", "[filesystem.x] of type ext4"),
     "xfs": ("XFS_FS", "[filesystem.x] of type xfs"),
-    "nvmet": ("NVME_TARGET", "[export.x]: the NVMe target"),
-    "nvmet_tcp": ("NVME_TARGET_TCP", "[export.x]: the NVMe target over TCP"),
-    "nvme_fabrics": ("NVME_FABRICS", "[connect.x]: an initiator"),
-    "nvme_tcp": ("NVME_TCP", "[connect.x]: an initiator over TCP"),
+    "nvmet": ("NVME_TARGET", "[export.x]"),
+    "nvmet_tcp": ("NVME_TARGET_TCP", "[export.x]"),
+    "nvme_fabrics": ("NVME_FABRICS", "[connect.x]"),
+    "nvme_tcp": ("NVME_TCP", "[connect.x]"),
 }
 OUT_OF_TREE = ("rapiddisk", "rapiddisk_cache")
 
@@ -52,38 +52,44 @@ TAINTS = {4: "a machine check", 5: "a bad page", 7: "an oops", 9: "a warning", 1
 
 
 def kernel_modules(facts: Facts, wants: Wants) -> Iterator[Finding]:
-    """A module that a layer needs is neither built in nor there as a file."""
+    """Modules that layers need are neither built in nor there as files. Those with one cure are one finding."""
     if facts.modules is None:
         return
-    wanted = wants.modules if wants.scenario else dict.fromkeys(MODULES, "")
+    wanted = wants.modules if wants.scenario else {name: use for name, (_, use) in MODULES.items()}
+    missing: dict[str, list[str]] = {}
     for name in sorted(set(wanted) - facts.modules):
-        option, use = MODULES.get(name, ("", "[cache.x] with RapidDisk"))
-        if facts.config and facts.config.get(option) == "y":
-            continue
+        if (state := _state(name, facts)) != "y":
+            missing.setdefault(state, []).append(name)
+    for state, names in missing.items():
+        for_what = listed(owner for name in names for owner in wanted[name].split(", "))
         yield Finding(
             "required" if wants.scenario else "note",
-            f"Linux {facts.release} has no module {name}" + _configured(option, facts),
-            f"needed by {wanted[name]}" if wanted[name] else f"without it there is no {use}",
-            _module_cure(name, option, facts),
+            f"Linux {facts.release} has no {'module' if len(names) == 1 else 'modules'} {listed(names)}{_STATES[state]}",
+            f"needed by {for_what}" if wants.scenario else f"without there is no {for_what}",
+            _module_cure(state, names, facts),
         )
 
 
-def _configured(option: str, facts: Facts) -> str:
-    if not option or facts.config is None:
-        return ""
-    said = facts.config.get(option)
-    return f" (CONFIG_{option}={said}, but the file is missing)" if said else f" (CONFIG_{option} is not set)"
+#: what the kernel's configuration says of a module that is missing
+_STATES = {"m": " (configured, but the file is missing)", "n": " (not configured)", "?": "", "extra": " (no part of Linux)"}
 
 
-def _module_cure(name: str, option: str, facts: Facts) -> str:
-    if not option:
+def _state(name: str, facts: Facts) -> str:
+    if name not in MODULES:
+        return "extra"
+    return "?" if facts.config is None else facts.config.get(MODULES[name][0], "n")
+
+
+def _module_cure(state: str, names: Sequence[str], facts: Facts) -> str:
+    if state == "extra":
         return 'run setup/rapiddisk.sh (Linux 6.1 only), or say engine = "dm-cache" in the cache table'
-    if facts.config and option in facts.config:
+    if state == "m":
         return (
             f"Debian: apt-get install --reinstall linux-image-{facts.release}; Ubuntu: apt-get install "
             f"linux-modules-extra-{facts.release}; then depmod"
         )
-    return f"apt-get install linux-image-amd64 and boot that, or rebuild this kernel with CONFIG_{option}=m"
+    options = " ".join(dict.fromkeys(f"CONFIG_{MODULES[name][0]}=m" for name in names))
+    return f"apt-get install linux-image-amd64 and boot that, or rebuild this kernel with {options}"
 
 
 def kernel_options(facts: Facts, wants: Wants) -> Iterator[Finding]:

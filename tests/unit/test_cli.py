@@ -128,6 +128,9 @@ ENDS = [
     (2, "kmod build none", "not a module directory"),
     (2, f"plan {HYBRID} --name ../x", "'../x' cannot be a lab's name"),
     (2, f"up {HYBRID} --name A", "'A' cannot be a lab's name"),
+    (2, "doctor wrong.toml", "wrong.toml has 1 problem"),
+    (2, "doctor --on mars", "cannot look at 'mars'"),
+    (3, "doctor --on vm:none", "guest 'none' does not run"),
     (2, "", "VERB"),
     (2, "uup", "invalid choice"),
     (2, "plan", "scenario"),
@@ -202,6 +205,37 @@ def test_every_reading_verb_speaks_json(nvlab, line):
     code, out, err = nvlab(*line.split(), "--json")
     assert (code, err) == (0, "")
     json.loads(out)
+
+
+AWAY = """
+schema = 1
+[disk.d]
+size = "64M"
+[export.e]
+on = "d"
+listen = "203.0.113.7:4420"
+allow_any_host = true
+"""
+
+
+def test_doctor_ends_with_3_when_something_required_is_missing(nvlab, tmp_path):
+    """No machine has that address (RFC 5737); what else is wrong here does not matter."""
+    (tmp_path / "away.toml").write_text(AWAY)
+    code, out, err = nvlab("doctor", "--on", "local", "--json", "away.toml")
+    said = json.loads(out)
+    assert (code, said["ready"], err) == (3, False, "")
+    (finding,) = [f for f in said["findings"] if f["check"] == "address"]
+    assert finding["severity"] == "required" and "203.0.113.7" in finding["what"]
+
+
+def test_doctor_says_the_same_in_words_and_as_json(nvlab):
+    code, out, err = nvlab("doctor", "--json")
+    said = json.loads(out)
+    assert (code, err) == (0 if said["ready"] else 3, "")
+    _, words, _ = nvlab("doctor")
+    assert words.startswith(said["machine"])
+    for finding in said["findings"]:
+        assert finding["check"] == "other-load" or finding["cure"] in words
 
 
 def test_a_plan_as_json_holds_its_steps(nvlab):

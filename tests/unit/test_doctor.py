@@ -48,6 +48,13 @@ FAULTS: dict[str, list[tuple[Facts, Wants, str, str, str]]] = {
     ],
     "kernel-modules": [
         (
+            Facts(modules=frozenset(), config={}),
+            lab(modules={"nvmet": "export.a", "nvmet_tcp": "export.a, export.b"}),
+            "required",
+            "no modules nvmet, nvmet_tcp (not configured)",
+            "CONFIG_NVME_TARGET=m CONFIG_NVME_TARGET_TCP=m",
+        ),
+        (
             Facts(modules=frozenset({"nvme"})),
             lab(modules={"nvme": "device.x", "nvmet_tcp": "export.drive"}),
             "required",
@@ -58,7 +65,7 @@ FAULTS: dict[str, list[tuple[Facts, Wants, str, str, str]]] = {
             Facts(modules=frozenset(), config={}),
             lab(modules={"nvme_tcp": "connect.c"}),
             "required",
-            "CONFIG_NVME_TCP is not set",
+            "no module nvme_tcp (not configured)",
             "rebuild",
         ),
         (

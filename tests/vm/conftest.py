@@ -155,6 +155,12 @@ def boot(nvlab_state):
 
 
 @pytest.fixture(scope="session")
+def own_guest(boot):
+    """own_guest(spec, name): a guest for tests that spoil theirs."""
+    return lambda spec, name: TestGuest(boot(spec, name))
+
+
+@pytest.fixture(scope="session")
 def spec() -> GuestSpec:
     """What the guest of a test has; a module overrides this fixture to have more."""
     return GuestSpec(cpus=4, memory=3 * GIB, reserved=((5 * GIB, 513 * MIB),))

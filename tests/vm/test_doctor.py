@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import TestGuest
 
 from nvlab.nodes.qemu import GuestSpec
 from nvlab.units import GIB, MIB
@@ -51,13 +50,17 @@ FAULTS = {
     "clock-source": ("cd /sys/devices/system/clocksource/clocksource0; echo acpi_pm > current_clocksource", "acpi_pm"),
     "swap": ("modprobe brd rd_nr=3 rd_size=65536; mkswap -q /dev/ram2; swapon /dev/ram2", "/dev/ram2"),
     "resync": (
-        "echo 100 > /proc/sys/dev/raid/speed_limit_max; mdadm --create /dev/md5 --run --level=1 --raid-devices=2"
-        " --bitmap=none /dev/ram0 /dev/ram1",
+        "modprobe raid1; cd /proc/sys/dev/raid; echo 100 > speed_limit_min; echo 100 > speed_limit_max;"
+        " mdadm --create /dev/md5 --run --level=1 --raid-devices=2 --bitmap=none /dev/ram0 /dev/ram1",
         "md5: resync",
     ),
     "mtu": ("ip link set lo mtu 1500", "MTU of 1500"),
-    "other-load": ("setsid yes > /dev/null 2>&1 &", "yes ("),
-    "company": ("cp /bin/sleep /run/irqbalance; setsid /run/irqbalance 9999 > /dev/null 2>&1 &", "irqbalance"),
+    "other-load": ("setsid yes > /dev/null 2>&1 & until pgrep -x yes; do sleep 0.1; done", "yes ("),
+    "company": (
+        "cp /bin/sleep /run/irqbalance; setsid /run/irqbalance 9999 > /dev/null 2>&1 &"
+        " until pgrep -x irqbalance; do sleep 0.1; done",
+        "irqbalance",
+    ),
     "port": (
         "setsid python3 -S -c 'import socket; s = socket.create_server((\"127.0.0.1\", 4420)); s.accept()' > /dev/null 2>&1 &"
         " until grep -q 0100007F:1144 /proc/net/tcp; do sleep 0.1; done",
@@ -71,10 +74,10 @@ REQUIRED = {"kernel-modules", "programs", "module-loading", "port"}
 
 
 @pytest.fixture(scope="module")
-def guest(boot) -> Iterator[TestGuest]:
+def guest(own_guest) -> Iterator[Any]:
     """A guest of its own, as it cannot be mended."""
     spec = GuestSpec(kernel="6.1", cpus=4, memory=3 * GIB, reserved=((5 * GIB, 513 * MIB),))
-    guest = TestGuest(boot(spec, NAME))
+    guest = own_guest(spec, NAME)
     guest.run("udevadm", "settle")
     yield guest
     guest.guest.stop()
