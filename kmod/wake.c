@@ -20,7 +20,7 @@
  * alone can find is CC and the commands of a user-space driver.
  */
 #define NVL_POLL_MIN_NS	NSEC_PER_MSEC
-#define NVL_POLL_MAX_NS	(100 * NSEC_PER_MSEC)
+#define NVL_POLL_MAX_NS	(200 * NSEC_PER_MSEC)
 
 static LIST_HEAD(nvl_ctrls);
 static DEFINE_MUTEX(nvl_ctrls_lock);

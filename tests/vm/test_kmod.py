@@ -44,6 +44,10 @@ def test_rings_and_registers_from_user_space(guest, module):
     guest.passes("kmod_rings.py", module)
 
 
+def test_file_systems_md_and_dm_on_top(guest, module):
+    guest.passes("kmod_stress.py", module)
+
+
 def test_the_trace_tells_everything(guest, module):
     guest.passes("kmod_trace.py", module, "--python", sys.executable)
 
