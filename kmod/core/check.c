@@ -106,11 +106,8 @@ static u16 check_copy(const struct nvc *c, const struct nvc_ns *ns,
 
 static u16 check_stretch(const struct nvc *c, const struct nvc_ns *ns, const struct nvc_cmd *cmd)
 {
-	u16 status;
+	u16 status = nvc_check_stretch(ns, cmd);
 
-	if (!cmd->nlb || cmd->nlb > NVC_MAX_BLOCKS)
-		return NVC_SC_INVALID_FIELD;
-	status = check_blocks(ns, cmd->slba, cmd->nlb);
 	return status || !ns->flags ? status : check_media(c, ns, cmd);
 }
 
@@ -138,7 +135,7 @@ u16 nvc_check_cmd(const struct nvc *c, const struct nvc_cmd *cmd, const struct n
 		return NVC_SC_INVALID_OPCODE;
 	if (!ns)
 		return check_nobody(cmd);
-	if (cmd->ctrl >= NVC_MAX_CTRLS || !(ns->attached >> cmd->ctrl & 1))
+	if (!nvc_attached(ns, cmd))
 		return NVC_SC_INVALID_FIELD;
 	if (ns->flags & NVC_NS_PROTECTED && nvc_changes(cmd))
 		return NVC_SC_WRITE_PROTECTED;

@@ -2,16 +2,6 @@
 /* What a valid command does to the medium and the counters. */
 #include "internal.h"
 
-static u16 read_blocks(struct nvc *c, const struct nvc_cmd *cmd, const struct nvc_ns *ns)
-{
-	int all = nvc_map_all(&c->written, nvc_extent(ns, cmd->slba, cmd->nlb));
-
-	c->counters.bytes_read += (u64)cmd->nlb << ns->block_shift;
-	if (all < 0)
-		return NVC_DATA_MIXED;
-	return all ? NVC_DATA_COPY : NVC_DATA_ZERO;
-}
-
 static void repair(struct nvc *c, const struct nvc_ns *ns, u64 slba, u64 nlb)
 {
 	if (ns->flags & NVC_NS_DAMAGED)
@@ -105,15 +95,18 @@ static u16 copy_blocks(struct nvc *c, const struct nvc_cmd *cmd, const struct nv
 	return before ? NVC_DATA_COPY : NVC_DATA_FRESH;
 }
 
-static noinline u16 carry_out_other(struct nvc *c, const struct nvc_cmd *cmd,
-				    struct nvc_ns *ns, const struct nvc_range *ranges)
+/* Returns enum nvc_data. */
+u16 nvc_carry_out(struct nvc *c, const struct nvc_cmd *cmd, struct nvc_ns *ns,
+		  const struct nvc_range *ranges)
 {
 	switch (cmd->opcode) {
+	case NVC_READ:
+		return nvc_note_read(c, cmd, nvc_extent(ns, cmd->slba, cmd->nlb));
 	case NVC_WRITE:
 		return write_blocks(c, cmd, ns);
 	case NVC_COMPARE:
 		c->counters.compares++;
-		return read_blocks(c, cmd, ns);
+		return nvc_read_data(c, nvc_extent(ns, cmd->slba, cmd->nlb));
 	case NVC_VERIFY:
 		c->counters.verifies++;
 		c->counters.bytes_read += (u64)cmd->nlb << ns->block_shift;
@@ -130,15 +123,4 @@ static noinline u16 carry_out_other(struct nvc *c, const struct nvc_cmd *cmd,
 		c->counters.flushes++;
 		return NVC_DATA_NONE;
 	}
-}
-
-/* Reads are the most, and are spared what the others need. Returns enum nvc_data. */
-u16 nvc_carry_out(struct nvc *c, const struct nvc_cmd *cmd, struct nvc_ns *ns,
-		  const struct nvc_range *ranges)
-{
-	if (cmd->opcode != NVC_READ)
-		return carry_out_other(c, cmd, ns, ranges);
-	c->counters.reads++;
-	c->counters.blocks_read += cmd->nlb;
-	return read_blocks(c, cmd, ns);
 }

@@ -66,7 +66,7 @@ static inline u64 nvc_map_bits(const struct nvc_map *w, u64 first)
 /* Whether all of the sectors (1), none (0) or some (-1) are set. */
 static inline int nvc_map_all(const struct nvc_map *w, struct nvc_extent at)
 {
-	if (at.count <= NVC_WORD_BITS - at.first % NVC_WORD_BITS) {
+	if (at.first % NVC_WORD_BITS + at.count <= NVC_WORD_BITS) {
 		u64 mask = ~0ULL >> (NVC_WORD_BITS - at.count);
 		u64 bits = nvc_map_bits(w, at.first) & mask;
 
@@ -84,6 +84,7 @@ static inline int nvc_map_all(const struct nvc_map *w, struct nvc_extent at)
  * @retime: the live part of the model has changed; or NULL
  * @target: carry out a valid command from @c->now on, and say when it is due;
  *	@ns is NULL for all namespaces. The maps change only afterwards
+ * @read: the same for a Read of these sectors, in less time; or NULL
  * @forget: a namespace is deleted or formatted: nobody wants what was there; or NULL
  * @settle: the volatile write cache is to be off: its data go to the medium; or NULL
  * @cut: the power goes, see nvc_cut(); or NULL if nothing is ever lost
@@ -96,6 +97,7 @@ struct nvc_media {
 	void (*retime)(struct nvc *c);
 	u64 (*target)(struct nvc *c, const struct nvc_cmd *cmd,
 		      const struct nvc_ns *ns, const struct nvc_range *ranges);
+	u64 (*read)(struct nvc *c, struct nvc_extent at);
 	void (*forget)(struct nvc *c, struct nvc_extent at);
 	void (*settle)(struct nvc *c);
 	u32 (*cut)(struct nvc *c, struct nvc_lost *lost, u64 *ready);
@@ -141,6 +143,22 @@ int nvc_rules_set(struct nvc *c, u32 slot, const struct nvc_rule *rule);
 void nvc_rules_apply(struct nvc *c, const struct nvc_cmd *cmd,
 		     const struct nvc_range *ranges, struct nvc_decision *decision);
 
+/* Whether the controller that a command came to has the namespace. */
+static inline bool nvc_attached(const struct nvc_ns *ns, const struct nvc_cmd *cmd)
+{
+	return cmd->ctrl < NVC_MAX_CTRLS && ns->attached >> cmd->ctrl & 1;
+}
+
+/* Of a command for blocks: there are some, not too many, and all inside. */
+static inline u16 nvc_check_stretch(const struct nvc_ns *ns, const struct nvc_cmd *cmd)
+{
+	if (!cmd->nlb || cmd->nlb > NVC_MAX_BLOCKS)
+		return NVC_SC_INVALID_FIELD;
+	if (cmd->slba > ns->blocks || cmd->nlb > ns->blocks - cmd->slba)
+		return NVC_SC_LBA_RANGE;
+	return NVC_SC_SUCCESS;
+}
+
 /* check.c: the status of a command; effect.c: what it does to the medium. */
 u16 nvc_check_cmd(const struct nvc *c, const struct nvc_cmd *cmd, const struct nvc_ns *ns,
 		  const struct nvc_range *ranges);
@@ -185,6 +203,25 @@ struct nvc {
 	u64 now;
 	u64 seq;
 };
+
+/* Counts sectors read. Returns enum nvc_data. */
+static inline u16 nvc_read_data(struct nvc *c, struct nvc_extent at)
+{
+	int all = nvc_map_all(&c->written, at);
+
+	c->counters.bytes_read += at.count << NVC_MIN_BLOCK_SHIFT;
+	if (all < 0)
+		return NVC_DATA_MIXED;
+	return all ? NVC_DATA_COPY : NVC_DATA_ZERO;
+}
+
+/* What a Read of these sectors does. */
+static inline u16 nvc_note_read(struct nvc *c, const struct nvc_cmd *cmd, struct nvc_extent at)
+{
+	c->counters.reads++;
+	c->counters.blocks_read += cmd->nlb;
+	return nvc_read_data(c, at);
+}
 
 /* The namespace of a command, or NULL for all and for none. */
 static inline struct nvc_ns *nvc_ns_of(struct nvc *c, const struct nvc_cmd *cmd)

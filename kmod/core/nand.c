@@ -6,14 +6,12 @@
  * the host that may interrupt. A channel or a link serves whoever is ready
  * first: a transfer booked for later leaves the time before it to others.
  */
-#include "ssd.h"
-
-#define COST_SHIFT 24
+#include "nand.h"
 
 /* ns for a byte, at MB/s, times 2^24: a thousandth of a per cent at worst. */
 static u64 byte_cost(u32 speed)
 {
-	return speed ? nvc_div(1000ULL << COST_SHIFT, speed) : 0;
+	return speed ? nvc_div(1000ULL << SSD_COST_SHIFT, speed) : 0;
 }
 
 /* Page types of a cell in the order they are programmed. */
@@ -93,52 +91,10 @@ u64 nvc_timeline_fill(struct ssd_timeline *t, u64 now, u64 ready, u64 duration)
 	return ssd_book_last(t, now, ready, duration);
 }
 
-/* The host's reads go first where the drive can suspend; the work they interrupt ends later. */
-static inline u64 sense(struct nvc *c, struct ssd_die *die, u32 time, u64 ready, bool host)
-{
-	const struct nvc_model *m = &c->config.model;
-
-	if (host && m->suspend && die->busy > nvc_max(ready, die->reads)) {
-		die->reads = nvc_max(ready + m->suspend_time, die->reads) + time;
-		die->busy += (u64)time + m->suspend_time;
-		return die->reads;
-	}
-	die->busy = nvc_max(die->busy, ready) + time;
-	if (host)
-		die->reads = die->busy;
-	return die->busy;
-}
-
-static inline u64 transfer(struct ssd *s, u32 channel, u32 units, u64 ready)
-{
-	u64 duration = ((u64)units << SSD_UNIT_SHIFT) * s->channel_cost >> COST_SHIFT;
-
-	return ssd_book(&s->a.channels[channel], s->time, ready, duration);
-}
-
-/**
- * nvc_nand_read() - read a page
- * @c: the device
- * @at: place in the line of the first unit wanted
- * @units: units of the same page that are wanted
- * @ready: ns, when it may begin
- * @host: the host waits for it
- *
- * Return: ns, when the units have come over the channel.
- */
+/* As nand_read(), for those to whom its size matters more than its speed. */
 u64 nvc_nand_read(struct nvc *c, u32 at, u32 units, u64 ready, bool host)
 {
-	const struct nvc_model *m = &c->config.model;
-	struct ssd *s = ssd_of(c);
-	const struct ssd_shape *g = &s->shape;
-	u32 word = at / g->per_program;
-	u32 page = word / g->lanes * m->program_pages + at % g->per_program / g->per_page;
-	struct ssd_die *die = &s->a.dies[word % g->lanes % g->dies];
-	u64 end;
-
-	s->stats.senses++;
-	end = sense(c, die, s->sense[page % m->cell_bits], ready, host);
-	return transfer(s, die->channel, units, end);
+	return nand_read(c, at, units, ready, host);
 }
 
 /**
@@ -155,7 +111,7 @@ u64 nvc_nand_program(struct nvc *c, u32 word, u64 ready)
 	struct ssd *s = ssd_of(c);
 	u32 page = word / s->shape.lanes * m->program_pages;
 	struct ssd_die *die = &s->a.dies[word % s->shape.lanes % s->shape.dies];
-	u64 start = transfer(s, die->channel, s->shape.per_program, ready);
+	u64 start = nand_transfer(s, die->channel, s->shape.per_program, ready);
 
 	s->stats.programs++;
 	die->busy = nvc_max(die->busy, start) + s->program[page % m->cell_bits];

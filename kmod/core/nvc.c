@@ -121,13 +121,31 @@ static void fail(struct nvc *c, u16 status)
 	c->counters.media_errors += status == NVC_SC_READ_ERROR;
 }
 
-void nvc_submit(struct nvc *c, const struct nvc_cmd *cmd,
-		const struct nvc_range *ranges, struct nvc_decision *decision)
+/* A valid Read that nothing special is switched on for, as most commands are. */
+static inline bool plain_read(const struct nvc *c, const struct nvc_cmd *cmd)
+{
+	const struct nvc_ns *ns = &c->ns[(cmd->nsid - 1) % NVC_MAX_NS];
+
+	return cmd->opcode == NVC_READ && cmd->nsid - 1 < NVC_MAX_NS && c->media->read &&
+	       !c->rules.set && !ns->flags && nvc_attached(ns, cmd) &&
+	       !nvc_check_stretch(ns, cmd);
+}
+
+static noinline void read_plainly(struct nvc *c, const struct nvc_cmd *cmd,
+				struct nvc_decision *decision)
+{
+	struct nvc_extent at = nvc_extent(&c->ns[cmd->nsid - 1], cmd->slba, cmd->nlb);
+
+	decision->target = c->media->read(c, at);
+	keep_busy(c, decision->target);
+	decision->data = nvc_note_read(c, cmd, at);
+}
+
+static noinline void submit(struct nvc *c, const struct nvc_cmd *cmd,
+			    const struct nvc_range *ranges, struct nvc_decision *decision)
 {
 	struct nvc_ns *ns = nvc_ns_of(c, cmd);
 
-	nvc_arrive(c, cmd->now);
-	*decision = (struct nvc_decision){ .seq = c->seq, .target = c->now };
 	decision->status = nvc_check_cmd(c, cmd, ns, ranges);
 	if (c->read_only && !decision->status && nvc_changes(cmd))
 		decision->status = NVC_SC_READ_ONLY;
@@ -143,6 +161,17 @@ void nvc_submit(struct nvc *c, const struct nvc_cmd *cmd,
 	decision->target += c->media->target(c, cmd, ns, ranges) - c->now;
 	keep_busy(c, decision->target);
 	decision->data = nvc_carry_out(c, cmd, ns, ranges);
+}
+
+void nvc_submit(struct nvc *c, const struct nvc_cmd *cmd,
+		const struct nvc_range *ranges, struct nvc_decision *decision)
+{
+	nvc_arrive(c, cmd->now);
+	*decision = (struct nvc_decision){ .seq = c->seq, .target = c->now };
+	if (plain_read(c, cmd))
+		read_plainly(c, cmd, decision);
+	else
+		submit(c, cmd, ranges, decision);
 }
 
 u32 nvc_run(const struct nvc *c, u32 nsid, u64 slba, u32 nlb, bool *written)

@@ -36,6 +36,9 @@ static inline u64 nvc_div(u64 dividend, u32 divisor)
 
 #define ARRAY_SIZE(array) (sizeof(array) / sizeof((array)[0]))
 #define noinline __attribute__((noinline))
+#ifndef __always_inline
+#define __always_inline inline __attribute__((always_inline))
+#endif
 
 typedef unsigned char u8;
 typedef unsigned short u16;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /* Kind ssd: what each command costs a conventional SSD, and does to it. */
-#include "ssd.h"
+#include "nand.h"
 
 #define MILLION 1000000
 
@@ -82,7 +82,7 @@ static u32 page_run(const struct ssd *s, u32 unit, u32 last)
 }
 
 /* Returns when the units have left the medium. */
-static inline u64 read_run(struct nvc *c, u32 unit, u32 n, u64 ready)
+static __always_inline u64 read_run(struct nvc *c, u32 unit, u32 n, u64 ready)
 {
 	struct ssd *s = ssd_of(c);
 	u32 place = s->a.l2p[unit];
@@ -92,13 +92,13 @@ static inline u64 read_run(struct nvc *c, u32 unit, u32 n, u64 ready)
 		return ready;
 	line = ssd_line_of(s, place);
 	if (!ssd_buffered(c, line, place))
-		return nvc_nand_read(c, place - line * s->shape.per_line, n, ready, true);
+		return nand_read(c, place % s->shape.per_line, n, ready, true);
 	s->stats.buffer_hits += n;
 	return ready;
 }
 
 /* Nothing goes to the host without a link. */
-static u64 send(struct nvc *c, struct ssd_timeline *link, u64 there, u64 bytes)
+static inline u64 send(struct nvc *c, struct ssd_timeline *link, u64 there, u64 bytes)
 {
 	return link ? ssd_book(link, c->now, there, ssd_link_time(ssd_of(c), bytes)) : there;
 }
@@ -120,15 +120,7 @@ u64 nvc_ssd_read_units(struct nvc *c, u32 unit, u32 last, struct ssd_timeline *l
 	return end;
 }
 
-/**
- * nvc_ssd_read() - read sectors
- * @c: the device
- * @at: which
- * @link: to the host, or NULL if they stay inside
- *
- * Return: ns, when they are where they should go.
- */
-u64 nvc_ssd_read(struct nvc *c, struct nvc_extent at, struct ssd_timeline *link)
+static __always_inline u64 read_sectors(struct nvc *c, struct nvc_extent at, struct ssd_timeline *link)
 {
 	u32 unit = at.first / SSD_UNIT_SECTORS;
 	u32 last = (at.first + at.count - 1) / SSD_UNIT_SECTORS;
@@ -139,18 +131,40 @@ u64 nvc_ssd_read(struct nvc *c, struct nvc_extent at, struct ssd_timeline *link)
 		    at.count << NVC_MIN_BLOCK_SHIFT);
 }
 
-/* Reads first, without what only the others need: they are the most. */
-static u64 ssd_target(struct nvc *c, const struct nvc_cmd *cmd, const struct nvc_ns *ns,
-		      const struct nvc_range *ranges)
+/**
+ * nvc_ssd_read() - read sectors
+ * @c: the device
+ * @at: which
+ *
+ * Return: ns, when they are in the controller.
+ */
+u64 nvc_ssd_read(struct nvc *c, struct nvc_extent at)
+{
+	return read_sectors(c, at, NULL);
+}
+
+static inline void begin(struct nvc *c)
 {
 	struct ssd *s = ssd_of(c);
 
 	if (c->config.model.gc_background || s->sweep_from < s->sweep_to)
 		nvc_ssd_catch_up(c);
 	s->time = c->now;
-	s->began = s->closings;
+}
+
+static u64 ssd_read(struct nvc *c, struct nvc_extent at)
+{
+	begin(c);
+	return read_sectors(c, at, &ssd_of(c)->link_out);
+}
+
+static u64 ssd_target(struct nvc *c, const struct nvc_cmd *cmd, const struct nvc_ns *ns,
+		      const struct nvc_range *ranges)
+{
 	if (cmd->opcode == NVC_READ)
-		return nvc_ssd_read(c, nvc_extent(ns, cmd->slba, cmd->nlb), &s->link_out);
+		return ssd_read(c, nvc_extent(ns, cmd->slba, cmd->nlb));
+	begin(c);
+	ssd_of(c)->began = ssd_of(c)->closings;
 	return nvc_ssd_change(c, cmd, ns, ranges);
 }
 
@@ -161,6 +175,7 @@ const struct nvc_media nvc_ssd = {
 	.reset = ssd_reset,
 	.retime = nvc_nand_timing,
 	.target = ssd_target,
+	.read = ssd_read,
 	.forget = nvc_sweep_add,
 	.settle = nvc_ssd_settle,
 	.cut = nvc_ssd_cut,

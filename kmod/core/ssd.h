@@ -22,6 +22,8 @@
 #define SSD_RESERVE	2
 #define SSD_LEVELS	4
 #define SSD_NEVER	(~0ULL)
+/* Of ns for a byte. */
+#define SSD_COST_SHIFT	24
 
 enum ssd_stream_id { SSD_COLD, SSD_HOT, SSD_GC, SSD_STREAMS };
 enum ssd_line_state { SSD_FREE, SSD_OPEN, SSD_CLOSED, SSD_RETIRED };
@@ -293,7 +295,7 @@ bool nvc_buffer_finds(const struct nvc *c, u32 place);
 
 static inline u64 ssd_link_time(const struct ssd *s, u64 bytes)
 {
-	return bytes * s->link_cost >> 24;
+	return bytes * s->link_cost >> SSD_COST_SHIFT;
 }
 
 /* Whether a deallocation that is not swept yet covers all of @unit. */
@@ -366,7 +368,7 @@ void nvc_undo_erased(struct ssd *s, u32 line);
 void nvc_undo_moved(struct ssd *s, u32 from, u32 to);
 
 /* ssd.c, write.c */
-u64 nvc_ssd_read(struct nvc *c, struct nvc_extent at, struct ssd_timeline *link);
+u64 nvc_ssd_read(struct nvc *c, struct nvc_extent at);
 u64 nvc_ssd_read_units(struct nvc *c, u32 unit, u32 last, struct ssd_timeline *link);
 u64 nvc_ssd_change(struct nvc *c, const struct nvc_cmd *cmd, const struct nvc_ns *ns,
 		   const struct nvc_range *ranges);

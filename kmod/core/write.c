@@ -150,7 +150,7 @@ static u64 copy_extent(struct nvc *c, struct nvc_extent from, struct nvc_extent 
 		to.count = run.count;
 		if (written)
 			end = nvc_max(end, write_units(c, to, false,
-						       nvc_ssd_read(c, run, NULL), used));
+						       nvc_ssd_read(c, run), used));
 		else
 			nvc_sweep_add(c, to);
 		from.first += run.count;
@@ -184,7 +184,7 @@ static u64 ssd_compare(struct nvc *c, struct nvc_extent at)
 	u64 there = ssd_book(&ssd_of(c)->link_in, c->now,
 			     c->now + c->config.model.fw_read, time);
 
-	return nvc_max(there, nvc_ssd_read(c, at, NULL));
+	return nvc_max(there, nvc_ssd_read(c, at));
 }
 
 /* Programs what is in the buffer and not under way yet. */
@@ -234,7 +234,7 @@ u64 nvc_ssd_change(struct nvc *c, const struct nvc_cmd *cmd, const struct nvc_ns
 	case NVC_COMPARE:
 		return ssd_compare(c, nvc_extent(ns, cmd->slba, cmd->nlb));
 	case NVC_VERIFY:
-		return nvc_ssd_read(c, nvc_extent(ns, cmd->slba, cmd->nlb), NULL);
+		return nvc_ssd_read(c, nvc_extent(ns, cmd->slba, cmd->nlb));
 	case NVC_COPY:
 		return ssd_copy(c, cmd, ns, ranges);
 	case NVC_DSM:
@@ -250,7 +250,7 @@ u64 nvc_ssd_change(struct nvc *c, const struct nvc_cmd *cmd, const struct nvc_ns
 /* What happened in the time before the command, and what is left to do of earlier ones. */
 void nvc_ssd_catch_up(struct nvc *c)
 {
+	ssd_of(c)->began = ssd_of(c)->closings;
 	nvc_gc_idle(c);
-	ssd_of(c)->time = c->now;
 	nvc_sweep(c, SWEEP);
 }

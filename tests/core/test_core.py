@@ -28,7 +28,7 @@ PROGRAMS = {
 WARNINGS = ["-std=gnu11", "-Wall", "-Wextra", "-Wno-unused-parameter", "-Werror"]
 ROUNDS, SEEDS = ("100000", 4) if os.environ.get("NVLAB_SOAK") else ("200", 2)
 BRANCHES = 95
-READ_INSTRUCTIONS = 400
+READ_INSTRUCTIONS = 300
 SANITIZERS = ["-g", "-O1", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
 
 
