@@ -60,7 +60,17 @@ static void finish(struct nvc *c, u64 now)
 	wear_blocks(c, line);
 	nvc_line_free(s, line);
 	s->gc.victim = SSD_NONE;
-	nvc_victim_wear(c);
+}
+
+/* Writes a unit that is nobody's but collection's. */
+void nvc_gc_append(struct nvc *c, u32 unit, u64 ready)
+{
+	if (nvc_stream_word(c, SSD_GC) == SSD_NONE) {
+		nvc_unit_lose(c, unit);
+		return;
+	}
+	nvc_stream_append(c, SSD_GC, unit, ready);
+	ssd_of(c)->stats.gc_units++;
 }
 
 /* Copies units of one page of the victim: @count of them, at @offsets from @at. */
@@ -80,9 +90,7 @@ static void copy_units(struct nvc *c, u32 at, const u8 *offsets, u32 count, u64 
 			nvc_unit_unmap(c, unit);
 			continue;
 		}
-		nvc_stream_word(c, SSD_GC);
-		nvc_stream_append(c, SSD_GC, unit, ready);
-		s->stats.gc_units++;
+		nvc_gc_append(c, unit, ready);
 	}
 }
 
@@ -167,17 +175,14 @@ void nvc_gc_stop(struct nvc *c)
 void nvc_gc_room(struct nvc *c)
 {
 	struct ssd *s = ssd_of(c);
-	struct ssd_gc *gc = &s->gc;
+	u32 debt = s->shape.per_program;
 	u32 gained = 0;
 
-	if (s->free_lines >= c->config.model.gc_low) {
-		gc->debt = 0;
+	if (s->free_lines >= c->config.model.gc_low)
 		return;
-	}
-	gc->debt += s->shape.per_program;
-	while ((gc->debt || s->free_lines <= SSD_RESERVE) && gained != SSD_NONE) {
+	while ((debt || s->free_lines <= SSD_RESERVE) && gained != SSD_NONE) {
 		gained = step(c, c->now);
-		gc->debt -= nvc_min(gc->debt, gained);
+		debt -= nvc_min(debt, gained);
 	}
 }
 

@@ -107,7 +107,7 @@ u32 nvc_line_first(const struct ssd *s)
 	return s->a.heads[key];
 }
 
-/* Opens a free line, of the next few the least worn. There is one: nvc_gc_room() sees to it. */
+/* Opens a free line, of the next few the least worn. There is one. */
 u32 nvc_line_alloc(struct ssd *s)
 {
 	struct ssd_line *lines = s->a.lines;

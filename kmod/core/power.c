@@ -131,9 +131,7 @@ static void rewrite_gone(struct nvc *c)
 		if (!gone || !nvc_unit_mask(c, unit))
 			continue;
 		nvc_gc_room(c);
-		nvc_stream_word(c, SSD_GC);
-		nvc_stream_append(c, SSD_GC, unit, s->time);
-		s->stats.gc_units++;
+		nvc_gc_append(c, unit, s->time);
 	}
 }
 

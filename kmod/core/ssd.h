@@ -188,7 +188,6 @@ struct ssd_arrays {
  * @victim: line in work, or SSD_NONE
  * @word: next word of it to look at
  * @wear_next: line that wear levelling looks at next
- * @debt: units that writes took and collection has not given back
  * @clock: ns, up to which idle time was used
  * @copied: ns, the latest copy is programmed
  * @seen: ns, the latest that collection read is there
@@ -198,7 +197,6 @@ struct ssd_gc {
 	u32 victim;
 	u32 word;
 	u32 wear_next;
-	u32 debt;
 	u32 wear;
 	u64 clock;
 	u64 copied;
@@ -341,6 +339,7 @@ void nvc_line_mark_bad(struct ssd *s, u32 line, u32 lane);
 void nvc_unit_drop(struct nvc *c, u32 place);
 void nvc_unit_place(struct nvc *c, u32 unit, u32 place);
 void nvc_unit_unmap(struct nvc *c, u32 unit);
+void nvc_unit_lose(struct nvc *c, u32 unit);
 void nvc_sweep_add(struct nvc *c, struct nvc_extent at);
 void nvc_sweep(struct nvc *c, u32 budget);
 
@@ -352,11 +351,11 @@ void nvc_stream_pad(struct nvc *c, u32 id);
 
 /* victim.c */
 u32 nvc_victim(struct nvc *c);
-void nvc_victim_wear(struct nvc *c);
 
 /* gc.c */
 bool nvc_gc_step(struct nvc *c, u64 now);
 void nvc_gc_stop(struct nvc *c);
+void nvc_gc_append(struct nvc *c, u32 unit, u64 ready);
 void nvc_gc_room(struct nvc *c);
 void nvc_gc_idle(struct nvc *c);
 

@@ -26,14 +26,16 @@ static u32 word_base(const struct ssd *s, const struct ssd_stream *stream)
 	return stream->line * s->shape.per_line + stream->word * s->shape.per_program;
 }
 
-/* Goes to the next word that is not on a bad block, if need be of a new line. */
-static void next_word(struct nvc *c, struct ssd_stream *stream)
+/* Goes to the next word that is not on a bad block, if need be of a new line. False if there is none. */
+static bool next_word(struct nvc *c, struct ssd_stream *stream)
 {
 	struct ssd *s = ssd_of(c);
 	const struct ssd_shape *g = &s->shape;
 
 	for (;;) {
 		if (stream->line == SSD_NONE) {
+			if (!s->free_lines)
+				return false;
 			stream->line = nvc_line_alloc(s);
 			stream->word = 0;
 		}
@@ -41,7 +43,7 @@ static void next_word(struct nvc *c, struct ssd_stream *stream)
 		       ssd_bad(s, stream->line, stream->word % g->lanes))
 			stream->word++;
 		if (stream->word < g->words)
-			return;
+			return true;
 		close_line(c, stream);
 	}
 }
@@ -116,14 +118,14 @@ static void program_word(struct nvc *c, u32 id)
  * @c: the device
  * @id: enum ssd_stream_id
  *
- * Return: first physical unit of the word.
+ * Return: first physical unit of the word, or SSD_NONE if no line is free.
  */
 u32 nvc_stream_word(struct nvc *c, u32 id)
 {
 	struct ssd_stream *stream = &ssd_of(c)->streams[id];
 
-	if (!stream->fill)
-		next_word(c, stream);
+	if (!stream->fill && !next_word(c, stream))
+		return SSD_NONE;
 	return word_base(ssd_of(c), stream);
 }
 

@@ -54,6 +54,16 @@ void nvc_unit_unmap(struct nvc *c, u32 unit)
 }
 
 /*
+ * There is no free line for @unit. A drive comes never so far (see gc.c) but by
+ * a snapshot that was made up; it is at its end then.
+ */
+void nvc_unit_lose(struct nvc *c, u32 unit)
+{
+	nvc_unit_unmap(c, unit);
+	ssd_of(c)->stats.read_only = 1;
+}
+
+/*
  * Sectors are deallocated. What lies in them comes free later, a little with
  * each command, so that one that covers the drive takes no longer than others.
  * Till then only what is marked as written tells.

@@ -4,7 +4,7 @@
 
 /* How often chance may hit a line that cannot be collected. */
 #define DRAWS 8
-/* Lines that wear levelling looks at with each erase. */
+/* Lines that wear levelling looks at with each victim. */
 #define WEAR_LINES 8
 
 /*
@@ -92,6 +92,22 @@ static bool movable(const struct ssd *s, u32 line)
 	return ssd_in_list(s, line) && s->a.lines[line].valid <= nvc_line_room(s, line);
 }
 
+/* Looks for a line that was worn much less than the most worn, for its data to move. */
+static void find_cold(struct nvc *c)
+{
+	struct ssd *s = ssd_of(c);
+	u32 i;
+
+	for (i = 0; c->config.model.wear_gap && i < WEAR_LINES; i++) {
+		u32 line = s->gc.wear_next;
+
+		s->gc.wear_next = line + 1 < s->shape.lines ? line + 1 : 0;
+		if (movable(s, line) && s->a.lines[line].erases + c->config.model.wear_gap <=
+					s->stats.most_erases)
+			s->gc.wear = line;
+	}
+}
+
 /**
  * nvc_victim() - choose a line to collect
  * @c: the device
@@ -109,6 +125,8 @@ u32 nvc_victim(struct nvc *c)
 		s->stats.wear_victims++;
 		return cold;
 	}
+	/* every other victim at most: one that gives nothing back must not follow another */
+	find_cold(c);
 	switch (m->gc_policy) {
 	case SSD_GREEDY:
 		return greedy_line(s);
@@ -118,21 +136,5 @@ u32 nvc_victim(struct nvc *c)
 		return drawn_line(c, 1);
 	default:
 		return best_line(c, m->gc_policy == SSD_FIFO);
-	}
-}
-
-/* Looks for a line that was worn much less than the most worn, for its data to move. */
-void nvc_victim_wear(struct nvc *c)
-{
-	struct ssd *s = ssd_of(c);
-	u32 i;
-
-	for (i = 0; c->config.model.wear_gap && i < WEAR_LINES; i++) {
-		u32 line = s->gc.wear_next;
-
-		s->gc.wear_next = line + 1 < s->shape.lines ? line + 1 : 0;
-		if (movable(s, line) && s->a.lines[line].erases + c->config.model.wear_gap <=
-					s->stats.most_erases)
-			s->gc.wear = line;
 	}
 }

@@ -60,8 +60,15 @@ static u64 write_unit(struct nvc *c, const struct part *part, u64 at, u32 *used)
 	u32 old;
 
 	if (!stream->fill) {
+		u32 base;
+
 		nvc_gc_room(c);
-		at = nvc_buffer_take(s, id, nvc_stream_word(c, id), at);
+		base = nvc_stream_word(c, id);
+		if (base == SSD_NONE) {
+			nvc_unit_lose(c, part->unit);
+			return at;
+		}
+		at = nvc_buffer_take(s, id, base, at);
 	}
 	at = merge(c, part, at);
 	old = s->a.l2p[part->unit];
