@@ -37,6 +37,7 @@ demo: setup ## the hybrid NVMe drive, from nothing to a report
 
 test: setup ## everything that can be tested here, real kernels in a VM included (up to 40 min)
 	@$(MAKE) quick
+	@setup/packages.sh setup/packages-core.txt
 	@echo "== notebooks; the core under sanitizers, its branches and instructions"
 	@$(PYTEST) -q -n 2 -m slow
 	@echo "== tests in guests, both kernels side by side"
@@ -66,6 +67,7 @@ bench: setup ## speed of this commit, kept in results/
 	done 2>&1 | tee results/bench-$(COMMIT).txt
 
 soak: setup ## the tests with their long counts (hours), kept in results/; ONLY="-k killing" for some of them
+	@setup/packages.sh setup/packages-core.txt
 	@mkdir -p results
 	@{ \
 		echo "== soak at $(COMMIT), $$(date -u +%FT%TZ) $(ONLY)"; \

@@ -8,7 +8,7 @@
  * seek_track + 15/8 (seek_average - seek_track). Then the platter must come
  * round; where it stands follows from the time alone.
  */
-#include "internal.h"
+#include "snapshot.h"
 
 #define TRACK_SHIFT 10
 #define ROOT_SHIFT 24
@@ -149,9 +149,26 @@ static u64 hdd_target(struct nvc *c, const struct nvc_cmd *cmd, const struct nvc
 	}
 }
 
+static u32 hdd_parts(const struct nvc *c, struct nvc_part *parts)
+{
+	const struct hdd *hdd = c->state;
+
+	parts[0] = nvc_part(hdd, hdd + 1);
+	return 1;
+}
+
+static bool hdd_thaw(struct nvc *c)
+{
+	const struct hdd *hdd = c->state;
+
+	return nvc_sound(hdd->busy) && hdd->track <= nvc_div(c->capacity, track_bytes(c));
+}
+
 const struct nvc_media nvc_hdd = {
 	.size = hdd_size,
 	.init = hdd_init,
 	.reset = hdd_reset,
 	.target = hdd_target,
+	.parts = hdd_parts,
+	.thaw = hdd_thaw,
 };

@@ -75,6 +75,8 @@ static inline int nvc_map_all(const struct nvc_map *w, struct nvc_extent at)
 	return nvc_map_all_far(w, at);
 }
 
+struct nvc_part;
+
 /**
  * struct nvc_media - one kind of device
  * @size: bytes of the kind's own state, a multiple of 8
@@ -88,6 +90,10 @@ static inline int nvc_map_all(const struct nvc_map *w, struct nvc_extent at)
  * @forget: a namespace is deleted or formatted: nobody wants what was there; or NULL
  * @settle: the volatile write cache is to be off: its data go to the medium; or NULL
  * @cut: the power goes, see nvc_cut(); or NULL if nothing is ever lost
+ * @wake: the clock changes, and nothing is under way: @c->now is the new time; or
+ *	NULL if @reset does
+ * @parts: pieces of its state that a snapshot has. Returns how many
+ * @thaw: look at them, and make what follows from them. Returns whether it can be
  */
 struct nvc_media {
 	size_t (*size)(const struct nvc_config *config);
@@ -101,6 +107,9 @@ struct nvc_media {
 	void (*forget)(struct nvc *c, struct nvc_extent at);
 	void (*settle)(struct nvc *c);
 	u32 (*cut)(struct nvc *c, struct nvc_lost *lost, u64 *ready);
+	void (*wake)(struct nvc *c);
+	u32 (*parts)(const struct nvc *c, struct nvc_part *parts);
+	bool (*thaw)(struct nvc *c);
 };
 
 extern const struct nvc_media nvc_nvm;
@@ -169,6 +178,7 @@ u16 nvc_carry_out(struct nvc *c, const struct nvc_cmd *cmd, struct nvc_ns *ns,
 /* ns.c */
 void nvc_ns_init(struct nvc *c);
 int nvc_ns_alter(struct nvc *c, const struct nvc_ns_change *change);
+bool nvc_ns_sound(const struct nvc *c);
 
 /**
  * struct nvc - a device

@@ -32,17 +32,37 @@ static void unlink_line(struct ssd_line *lines, u32 *head, u32 line)
 		*head = next == line ? SSD_NONE : next;
 }
 
-/* Adds a line to the list @key, as its youngest. */
-void nvc_line_put(struct ssd *s, u32 line, u32 key)
+static void mark_filled(struct ssd *s, u32 key)
 {
 	u32 level;
 
-	s->a.lines[line].key = key;
-	link_line(s->a.lines, &s->a.heads[key], line);
 	for (level = 0; level < SSD_LEVELS; level++) {
 		s->a.filled[level][key / 64] |= 1ULL << (key % 64);
 		key /= 64;
 	}
+}
+
+/* Adds a line to the list @key, as its youngest. */
+void nvc_line_put(struct ssd *s, u32 line, u32 key)
+{
+	s->a.lines[line].key = key;
+	link_line(s->a.lines, &s->a.heads[key], line);
+	mark_filled(s, key);
+}
+
+/* The tree of bits, from the lists. */
+void nvc_line_plant(struct ssd *s)
+{
+	u32 bits = s->shape.per_line + 1;
+	u32 level, key;
+
+	for (level = 0; level < SSD_LEVELS; level++) {
+		bits = (bits + 63) / 64;
+		memset(s->a.filled[level], 0, bits * sizeof(u64));
+	}
+	for (key = 0; key <= s->shape.per_line; key++)
+		if (s->a.heads[key] != SSD_NONE)
+			mark_filled(s, key);
 }
 
 /* Takes a closed line out of its list. */
@@ -142,11 +162,19 @@ void nvc_line_free(struct ssd *s, u32 line)
 	s->free_lines++;
 }
 
-/* A block is bad from here on. A drive without reserves stops writing. */
-void nvc_line_mark_bad(struct ssd *s, u32 line, u32 lane)
+/* A drive without reserves stops writing. */
+void nvc_line_reserves(struct ssd *s)
 {
 	const struct ssd_shape *g = &s->shape;
 	u64 least = g->units + (u64)(SSD_SPARE_LINES - 1) * g->per_line;
+
+	s->stats.read_only |= s->stats.usable_units < least;
+}
+
+/* A block is bad from here on. */
+void nvc_line_mark_bad(struct ssd *s, u32 line, u32 lane)
+{
+	const struct ssd_shape *g = &s->shape;
 
 	if (ssd_bad(s, line, lane))
 		return;
@@ -155,21 +183,17 @@ void nvc_line_mark_bad(struct ssd *s, u32 line, u32 lane)
 	s->stats.usable_units += nvc_line_room(s, line);
 	s->a.bad[(size_t)line * g->lane_words + lane / 64] |= 1ULL << (lane % 64);
 	s->stats.bad_blocks++;
-	s->stats.read_only |= s->stats.usable_units < least;
+	nvc_line_reserves(s);
 }
 
 /* All lines are new. */
 void nvc_line_reset(struct ssd *s)
 {
 	const struct ssd_shape *g = &s->shape;
-	u32 bits = g->per_line + 1;
-	u32 level, line;
+	u32 line;
 
-	memset(s->a.heads, 0xff, bits * sizeof(u32));
-	for (level = 0; level < SSD_LEVELS; level++) {
-		bits = (bits + 63) / 64;
-		memset(s->a.filled[level], 0, bits * sizeof(u64));
-	}
+	memset(s->a.heads, 0xff, (g->per_line + 1) * sizeof(u32));
+	nvc_line_plant(s);
 	memset(s->a.lines, 0, (size_t)g->lines * sizeof(struct ssd_line));
 	memset(s->a.bad, 0, (size_t)g->lines * g->lane_words * sizeof(u64));
 	s->stats.usable_units = (u64)g->lines * g->per_line;

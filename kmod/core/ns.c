@@ -151,6 +151,31 @@ int nvc_ns_alter(struct nvc *c, const struct nvc_ns_change *change)
 	return ns->blocks ? alter(c, ns, change) : -ENXIO;
 }
 
+static bool sound_one(const struct nvc *c, const struct nvc_ns *ns)
+{
+	return format_known(ns->block_shift) && ns->blocks == ns->bytes >> ns->block_shift &&
+	       ns->bytes <= c->capacity && ns->start <= c->capacity - ns->bytes &&
+	       !(ns->start % UNIT) && ns->flags < 2 * NVC_NS_DAMAGED;
+}
+
+/* Whether namespaces that were read in are pieces of the medium, none in another. */
+bool nvc_ns_sound(const struct nvc *c)
+{
+	u32 i, k;
+
+	for (i = 0; i < NVC_MAX_NS; i++) {
+		const struct nvc_ns *a = &c->ns[i];
+
+		if (a->blocks && !sound_one(c, a))
+			return false;
+		for (k = 0; a->blocks && k < i; k++)
+			if (c->ns[k].blocks && a->start < end_of(&c->ns[k]) &&
+			    c->ns[k].start < end_of(a))
+				return false;
+	}
+	return true;
+}
+
 /* As drives come from the factory: one namespace, which every controller has. */
 void nvc_ns_init(struct nvc *c)
 {

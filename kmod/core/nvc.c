@@ -132,7 +132,7 @@ static inline bool plain_read(const struct nvc *c, const struct nvc_cmd *cmd)
 }
 
 static noinline void read_plainly(struct nvc *c, const struct nvc_cmd *cmd,
-				struct nvc_decision *decision)
+				  struct nvc_decision *decision)
 {
 	struct nvc_extent at = nvc_extent(&c->ns[cmd->nsid - 1], cmd->slba, cmd->nlb);
 

@@ -87,12 +87,21 @@ struct nvc_lost {
 };
 
 /**
- * struct nvc_snapshot - goes before the memory of a device that is kept elsewhere
- * @magic: NVC_SNAPSHOT_MAGIC
+ * struct nvc_snapshot - goes before the image of a device that is kept elsewhere
+ * @magic: says that it is one, and how it is written
  * @layout: tells builds apart whose structures differ
- * @size: of the memory, nvc_size()
- * @checksum: of the memory
+ * @size: bytes of the image
+ * @checksum: of the image
  * @config: of the device
+ *
+ * A snapshot is this and @size bytes of image. It has what the controller knows,
+ * not what the blocks hold: their content is the caller's to keep. It was made by
+ * a core of the same build: x86-64's little end first, no pointers in it.
+ *
+ * To write one, with no input in between: nvc_freeze(), then nvc_save() of any
+ * pieces in any order, as a file is read. To read one: nvc_init() as the device
+ * is to be; nvc_fits(), before much is copied; nvc_load() of all pieces, each as
+ * it comes; nvc_thaw(); and where time is not the snapshot's, nvc_wake().
  */
 struct nvc_snapshot {
 	u64 magic;
@@ -156,22 +165,64 @@ u32 nvc_undo_units(const struct nvc *c);
 u32 nvc_cut(struct nvc *c, u64 now, struct nvc_lost *lost, u64 *ready);
 
 /**
- * nvc_freeze() - make the device's memory fit to be written out
- * @c: the device; nothing but nvc_thaw() may touch it from here on
- * @snapshot: filled in
+ * nvc_wake() - the drive was switched off in order, and is on again
+ * @c: the device
+ * @now: ns, of another clock perhaps, that all later times are of
+ *
+ * What was buffered is on the medium, and nothing under way; no later nvc_cut()
+ * undoes anything of before. Takes a sequence number.
  */
-void nvc_freeze(struct nvc *c, struct nvc_snapshot *snapshot);
+void nvc_wake(struct nvc *c, u64 now);
 
 /**
- * nvc_thaw() - go on, here or with memory read in elsewhere
- * @c: nvc_size() bytes as nvc_freeze() left them
- * @snapshot: as nvc_freeze() made it
- * @config: of the device that is wanted
- *
- * Return: 0, -EINVAL (no snapshot, or of another build), -EMEDIUMTYPE (of
- * another device), or -EBADMSG (damaged). Refused, @c must not be used.
+ * nvc_freeze() - begin to write a snapshot
+ * @c: the device, which stays as it is
+ * @snapshot: filled in
  */
-int nvc_thaw(struct nvc *c, const struct nvc_snapshot *snapshot,
-	     const struct nvc_config *config);
+void nvc_freeze(const struct nvc *c, struct nvc_snapshot *snapshot);
+
+/**
+ * nvc_save() - copy a piece of the image out
+ * @c: the device, as nvc_freeze() saw it
+ * @offset: bytes into the image
+ * @piece: where to
+ * @bytes: of the piece; what lies beyond the image stays as it was
+ */
+void nvc_save(const struct nvc *c, u64 offset, void *piece, size_t bytes);
+
+/**
+ * nvc_load() - copy a piece of an image in
+ * @c: a device that was made for it; not to be used but by nvc_thaw() from now on
+ * @offset: bytes into the image
+ * @piece: where from
+ * @bytes: of the piece; what lies beyond the image is ignored
+ */
+void nvc_load(struct nvc *c, u64 offset, const void *piece, size_t bytes);
+
+/**
+ * nvc_fits() - is it a snapshot of such a device
+ * @c: the device
+ * @snapshot: the header
+ *
+ * What may change in use (timing, live parameters) may differ; the device's own
+ * stay in force.
+ *
+ * Return: 0, -EINVAL (no snapshot, or of another build), or -EMEDIUMTYPE (of
+ * another device).
+ */
+int nvc_fits(const struct nvc *c, const struct nvc_snapshot *snapshot);
+
+/**
+ * nvc_thaw() - go on from an image
+ * @c: a device that nvc_load() was given all of it for
+ * @snapshot: its header
+ *
+ * Every number of it is looked at, whatever the checksum says. What is taken is a
+ * device as any other: no command to it does what it should not.
+ *
+ * Return: 0, as nvc_fits(), or -EBADMSG (damaged, or no device can be so).
+ * Refused, @c is to be made anew.
+ */
+int nvc_thaw(struct nvc *c, const struct nvc_snapshot *snapshot);
 
 #endif

@@ -9,7 +9,7 @@
  * Write Zeroes, Write Uncorrectable and Dataset Management only note something:
  * one unit, whatever they cover.
  */
-#include "internal.h"
+#include "snapshot.h"
 
 /**
  * struct nvm - state of the kind
@@ -126,9 +126,30 @@ static u64 nvm_target(struct nvc *c, const struct nvc_cmd *cmd,
 	}
 }
 
+static u32 nvm_parts(const struct nvc *c, struct nvc_part *parts)
+{
+	const struct nvm *nvm = c->state;
+
+	parts[0] = nvc_part(nvm, nvm + 1);
+	return 1;
+}
+
+static bool nvm_thaw(struct nvc *c)
+{
+	const struct nvm *nvm = c->state;
+	u32 i;
+
+	for (i = 0; i < NVC_MAX_UNITS; i++)
+		if (!nvc_sound(nvm->busy_until[i]))
+			return false;
+	return nvc_sound(nvm->written_at);
+}
+
 const struct nvc_media nvc_nvm = {
 	.size = nvm_size,
 	.init = nvm_reset,
 	.reset = nvm_reset,
 	.target = nvm_target,
+	.parts = nvm_parts,
+	.thaw = nvm_thaw,
 };

@@ -54,8 +54,8 @@ static void restore_sectors(struct nvc *c, const struct ssd_undo *entry)
 /* Whether it is still what the write left: not overwritten, not deallocated. */
 static bool current_unit(const struct nvc *c, const struct ssd_undo *entry)
 {
-	return entry->place != SSD_NONE && ssd_of(c)->a.l2p[entry->unit] == entry->place &&
-	       nvc_unit_mask(c, entry->unit);
+	return entry->seq && entry->place != SSD_NONE &&
+	       ssd_of(c)->a.l2p[entry->unit] == entry->place && nvc_unit_mask(c, entry->unit);
 }
 
 static void undo(struct nvc *c, struct ssd_undo *entry, struct nvc_lost *lost)
@@ -169,7 +169,15 @@ static void restart(struct nvc *c, u64 ready)
 	s->durable = 0;
 	s->gc.copied = 0;
 	s->gc.seen = 0;
+	s->gc.clock = 0;
 	s->time = ready;
+}
+
+/* Switched off in order, what collection had in hand is on the medium too. */
+void nvc_ssd_wake(struct nvc *c)
+{
+	nvc_stream_pad(c, SSD_GC);
+	restart(c, c->now);
 }
 
 /**

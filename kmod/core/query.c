@@ -69,3 +69,16 @@ u32 nvc_cut(struct nvc *c, u64 now, struct nvc_lost *lost, u64 *ready)
 	c->media->reset(c);
 	return 0;
 }
+
+void nvc_wake(struct nvc *c, u64 now)
+{
+	nvc_arrive(c, c->now);
+	if (c->media->settle)
+		c->media->settle(c);
+	c->now = now;
+	c->busy_until = now;
+	if (c->media->wake)
+		c->media->wake(c);
+	else
+		c->media->reset(c);
+}

@@ -1,21 +1,22 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * A device's state is the memory it was given, so writing that memory out is
- * the snapshot. Only its pointers tie it to a place: they are cleared before,
- * and set again after.
+ * A device's state, to be kept elsewhere and gone on from: the pieces of its
+ * memory that nothing else tells. What follows from them is made anew, and
+ * nothing in them is believed: see thaw.c.
  */
-#include "ssd.h"
+#include "snapshot.h"
 
-#define MAGIC 0x31706e73626c766eULL /* "nvlbsnp1" */
+#define MAGIC 0x32706e73626c766eULL /* "nvlbsnp2"; another digit where fields change places */
 #define PRIME 0x100000001b3ULL
 
 /* Structures of another build lie elsewhere: FNV-1a over their sizes. */
 static u64 layout(void)
 {
 	static const u32 sizes[] = {
-		sizeof(struct nvc), sizeof(struct nvc_config), sizeof(struct nvc_counters),
-		sizeof(struct ssd), sizeof(struct ssd_line), sizeof(struct ssd_undo),
-		sizeof(struct ssd_slot), sizeof(struct ssd_timeline),
+		sizeof(struct nvc), sizeof(struct nvc_ns), sizeof(struct nvc_counters),
+		sizeof(struct nvc_slot), sizeof(struct ssd), sizeof(struct ssd_line),
+		sizeof(struct ssd_undo), sizeof(struct ssd_slot), sizeof(struct ssd_die),
+		sizeof(struct ssd_timeline),
 	};
 	u64 hash = 0xcbf29ce484222325ULL;
 	u32 i;
@@ -26,9 +27,9 @@ static u64 layout(void)
 }
 
 /* FNV-1a, eight bytes at a time, in four lanes that do not wait for one another. */
-static u64 checksum(const u64 *word, size_t words)
+static u64 checksum(u64 seed, const u64 *word, size_t words)
 {
-	u64 lanes[4] = { 1, 2, 3, 4 };
+	u64 lanes[4] = { seed ^ 1, seed ^ 2, seed ^ 3, seed ^ 4 };
 	size_t i;
 
 	for (i = 0; i + 4 <= words; i += 4) {
@@ -44,16 +45,6 @@ static u64 checksum(const u64 *word, size_t words)
 	return lanes[0] ^ lanes[0] >> 32;
 }
 
-static bool same_bytes(const void *a, const void *b, size_t n)
-{
-	const u8 *x = a;
-	const u8 *y = b;
-
-	while (n && *x++ == *y++)
-		n--;
-	return !n;
-}
-
 /* The configuration may differ in what may change in use. */
 static bool same_device(const struct nvc_config *a, const struct nvc_config *b)
 {
@@ -62,33 +53,99 @@ static bool same_device(const struct nvc_config *a, const struct nvc_config *b)
 	       (a->kind == NVC_NVM || !nvc_model_check_live(&a->model, &b->model));
 }
 
-void nvc_freeze(struct nvc *c, struct nvc_snapshot *snapshot)
+/*
+ * All pieces, of every kind the same ones first. Where they are and how large
+ * does not depend on what is in them, which may be anybody's.
+ */
+static u32 parts_of(const struct nvc *c, struct nvc_part *parts)
 {
+	u32 shift = c->config.block_shift - NVC_MIN_BLOCK_SHIFT;
+	size_t map = nvc_map_size(c->config.blocks << shift);
+
+	parts[0] = nvc_part(c->ns, c + 1);
+	parts[1] = (struct nvc_part){ c->written.used, map };
+	parts[2] = (struct nvc_part){ c->bad.used, map };
+	return 3 + c->media->parts(c, parts + 3);
+}
+
+void nvc_freeze(const struct nvc *c, struct nvc_snapshot *snapshot)
+{
+	struct nvc_part parts[NVC_MAX_PARTS];
+	u32 n = parts_of(c, parts);
+	u32 i;
+
 	memset(snapshot, 0, sizeof(*snapshot));
 	snapshot->magic = MAGIC;
 	snapshot->layout = layout();
-	snapshot->size = nvc_size(&c->config);
 	snapshot->config = c->config;
-	if (c->config.kind == NVC_SSD)
-		memset(&ssd_of(c)->a, 0, sizeof(ssd_of(c)->a));
-	c->media = NULL;
-	c->state = NULL;
-	memset(&c->written, 0, sizeof(c->written));
-	memset(&c->bad, 0, sizeof(c->bad));
-	snapshot->checksum = checksum((const u64 *)c, snapshot->size / sizeof(u64));
+	for (i = 0; i < n; i++) {
+		snapshot->size += parts[i].bytes;
+		snapshot->checksum = checksum(snapshot->checksum, parts[i].at,
+					      parts[i].bytes / sizeof(u64));
+	}
 }
 
-int nvc_thaw(struct nvc *c, const struct nvc_snapshot *snapshot,
-	     const struct nvc_config *config)
+/* Copies what of @bytes from @offset lies in a part that begins at @start, out of or into it. */
+static void copy_part(const struct nvc_part *part, u64 start, u64 offset, u8 *piece, size_t bytes,
+		      bool out)
 {
+	u64 from = nvc_max(start, offset);
+	u64 to = nvc_min(start + part->bytes, offset + bytes);
+
+	if (from >= to)
+		return;
+	if (out)
+		memcpy(piece + (from - offset), part->at + (from - start), to - from);
+	else
+		memcpy(part->at + (from - start), piece + (from - offset), to - from);
+}
+
+static void copy_piece(const struct nvc *c, u64 offset, u8 *piece, size_t bytes, bool out)
+{
+	struct nvc_part parts[NVC_MAX_PARTS];
+	u32 n = parts_of(c, parts);
+	u64 start = 0;
+	u32 i;
+
+	for (i = 0; i < n; i++) {
+		copy_part(&parts[i], start, offset, piece, bytes, out);
+		start += parts[i].bytes;
+	}
+}
+
+void nvc_save(const struct nvc *c, u64 offset, void *piece, size_t bytes)
+{
+	copy_piece(c, offset, piece, bytes, true);
+}
+
+void nvc_load(struct nvc *c, u64 offset, const void *piece, size_t bytes)
+{
+	copy_piece(c, offset, (u8 *)piece, bytes, false);
+}
+
+int nvc_fits(const struct nvc *c, const struct nvc_snapshot *snapshot)
+{
+	struct nvc_part parts[NVC_MAX_PARTS];
+	u64 size = 0;
+	u32 i;
+
 	if (snapshot->magic != MAGIC || snapshot->layout != layout())
 		return -EINVAL;
-	if (nvc_check(config) || !same_device(&snapshot->config, config) ||
-	    snapshot->size != nvc_size(config))
-		return -EMEDIUMTYPE;
-	if (snapshot->checksum != checksum((const u64 *)c, snapshot->size / sizeof(u64)) ||
-	    !same_bytes(&c->config, &snapshot->config, sizeof(c->config)))
+	for (i = parts_of(c, parts); i; i--)
+		size += parts[i - 1].bytes;
+	return same_device(&snapshot->config, &c->config) && snapshot->size == size ?
+	       0 : -EMEDIUMTYPE;
+}
+
+int nvc_thaw(struct nvc *c, const struct nvc_snapshot *snapshot)
+{
+	struct nvc_snapshot found;
+	int err = nvc_fits(c, snapshot);
+
+	if (err)
+		return err;
+	nvc_freeze(c, &found);
+	if (found.checksum != snapshot->checksum)
 		return -EBADMSG;
-	nvc_attach(c);
-	return 0;
+	return nvc_thaw_any(c) && c->media->thaw(c) ? 0 : -EBADMSG;
 }

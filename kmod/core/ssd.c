@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /* Kind ssd: what each command costs a conventional SSD, and does to it. */
 #include "nand.h"
+#include "snapshot.h"
 
 #define MILLION 1000000
 
@@ -120,7 +121,8 @@ u64 nvc_ssd_read_units(struct nvc *c, u32 unit, u32 last, struct ssd_timeline *l
 	return end;
 }
 
-static __always_inline u64 read_sectors(struct nvc *c, struct nvc_extent at, struct ssd_timeline *link)
+static __always_inline u64 read_sectors(struct nvc *c, struct nvc_extent at,
+					struct ssd_timeline *link)
 {
 	u32 unit = at.first / SSD_UNIT_SECTORS;
 	u32 last = (at.first + at.count - 1) / SSD_UNIT_SECTORS;
@@ -168,6 +170,31 @@ static u64 ssd_target(struct nvc *c, const struct nvc_cmd *cmd, const struct nvc
 	return nvc_ssd_change(c, cmd, ns, ranges);
 }
 
+static struct nvc_part array(void *at, size_t bytes)
+{
+	return (struct nvc_part){ at, (bytes + 7) & ~(size_t)7 };
+}
+
+/* All but what the configuration says, and what thaw.c makes anew. */
+static u32 ssd_parts(const struct nvc *c, struct nvc_part *parts)
+{
+	const struct ssd *s = ssd_of(c);
+	const struct ssd_shape *g = &s->shape;
+	const struct ssd_arrays *a = &s->a;
+	u32 n = 0;
+
+	parts[n++] = nvc_part(&s->link_in, s + 1);
+	parts[n++] = array(a->l2p, (size_t)g->units * sizeof(*a->l2p));
+	parts[n++] = array(a->bad, (size_t)g->lines * g->lane_words * sizeof(*a->bad));
+	parts[n++] = array(a->lines, (size_t)g->lines * sizeof(*a->lines));
+	parts[n++] = array(a->heads, ((size_t)g->per_line + 1) * sizeof(*a->heads));
+	parts[n++] = array(a->dies, g->dies * sizeof(*a->dies));
+	parts[n++] = array(a->channels, c->config.model.channels * sizeof(*a->channels));
+	parts[n++] = array(a->slots, g->slots * sizeof(*a->slots));
+	parts[n++] = array(a->undo, (size_t)g->undos * sizeof(*a->undo));
+	return n;
+}
+
 const struct nvc_media nvc_ssd = {
 	.size = ssd_size,
 	.init = ssd_init,
@@ -179,4 +206,7 @@ const struct nvc_media nvc_ssd = {
 	.forget = nvc_sweep_add,
 	.settle = nvc_ssd_settle,
 	.cut = nvc_ssd_cut,
+	.wake = nvc_ssd_wake,
+	.parts = ssd_parts,
+	.thaw = nvc_ssd_thaw,
 };

@@ -333,6 +333,8 @@ u32 nvc_line_key(const struct nvc *c, u32 line);
 u32 nvc_line_first(const struct ssd *s);
 u32 nvc_line_alloc(struct ssd *s);
 void nvc_line_free(struct ssd *s, u32 line);
+void nvc_line_plant(struct ssd *s);
+void nvc_line_reserves(struct ssd *s);
 void nvc_line_mark_bad(struct ssd *s, u32 line, u32 lane);
 
 /* units.c */
@@ -376,5 +378,9 @@ void nvc_ssd_catch_up(struct nvc *c);
 
 /* power.c */
 u32 nvc_ssd_cut(struct nvc *c, struct nvc_lost *lost, u64 *ready);
+void nvc_ssd_wake(struct nvc *c);
+
+/* thaw.c */
+bool nvc_ssd_thaw(struct nvc *c);
 
 #endif

@@ -26,7 +26,7 @@ static u32 word_base(const struct ssd *s, const struct ssd_stream *stream)
 	return stream->line * s->shape.per_line + stream->word * s->shape.per_program;
 }
 
-/* Goes to the next word that is not on a bad block, if need be of a new line. False if there is none. */
+/* Goes to the next word on a good block, if need be of a new line. False if there is none. */
 static bool next_word(struct nvc *c, struct ssd_stream *stream)
 {
 	struct ssd *s = ssd_of(c);

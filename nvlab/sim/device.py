@@ -22,7 +22,7 @@ PROBLEMS = {
 SNAPSHOT_REFUSALS = {
     errno.EINVAL: "it is none, or of another build",
     errno.EMEDIUMTYPE: "it is of another device",
-    errno.EBADMSG: "it is damaged",
+    errno.EBADMSG: "it is damaged, or no device can be so",
 }
 
 
@@ -150,27 +150,35 @@ class Device:
 
     @classmethod
     def load(cls, snapshot: bytes, config: Config) -> Device:
-        """The device that :meth:`save` wrote. Raises ValueError if it is damaged or not of ``config``."""
+        """The device that :meth:`save` wrote. Raises ValueError if it is damaged or not of ``config``.
+
+        What may change in use (timing, live parameters of the model) is as ``config`` says, whatever it was.
+        """
         device = cls(config)
         header = ffi.new("struct nvc_snapshot *")
         size = ffi.sizeof("struct nvc_snapshot")
-        memory = ffi.buffer(device._memory)
-        if len(snapshot) != size + len(memory):
-            raise ValueError("the snapshot is of another device, or cut short")
-        ffi.buffer(header)[:] = snapshot[:size]
-        memory[:] = snapshot[size:]
-        code = lib.nvc_thaw(device.native, header, ffi.new("struct nvc_config *", asdict(config)))
+        ffi.buffer(header)[:] = snapshot[:size].ljust(size, b"\0")
+        code = lib.nvc_fits(device.native, header)
+        if not code and len(snapshot) != size + header.size:
+            raise ValueError("the snapshot is cut short, or too long")
+        if not code:
+            lib.nvc_load(device.native, 0, ffi.from_buffer(snapshot) + size, header.size)
+            code = lib.nvc_thaw(device.native, header)
         if code:
             raise ValueError(f"the snapshot is refused: {SNAPSHOT_REFUSALS[-code]}")
         return device
 
     def save(self) -> bytes:
-        """All of the device's state, to go on from elsewhere: header and memory."""
+        """All of the device's state, to go on from elsewhere: header and image."""
         header = ffi.new("struct nvc_snapshot *")
         lib.nvc_freeze(self.native, header)
-        snapshot = bytes(ffi.buffer(header)) + bytes(ffi.buffer(self._memory))
-        lib.nvc_thaw(self.native, header, ffi.addressof(header.config))
-        return snapshot
+        image = ffi.new("u8[]", header.size)
+        lib.nvc_save(self.native, 0, image, header.size)
+        return bytes(ffi.buffer(header)) + bytes(ffi.buffer(image))
+
+    def wake(self, now: int = 0) -> None:
+        """The drive was switched off in order, and is on again at ``now`` ns of what may be another clock."""
+        lib.nvc_wake(self.native, now)
 
     def submit(self, commands: NDArray[np.void], ranges: NDArray[np.void] | None = None) -> NDArray[np.void]:
         """Decide commands in order, all in one call.

@@ -12,7 +12,7 @@
 #include "fuzz.h"
 
 #define MAX_DEVICE_BLOCKS 20000
-#define COMMANDS 400
+#define COMMANDS LONG_ROUND(400)
 
 static struct nvc_config config;
 static u8 content[MAX_DEVICE_BLOCKS];
@@ -304,6 +304,7 @@ static void change_rules(struct nvc *c)
 	CHECK(nvc_set_rule(c, clock_ns, NVC_MAX_RULES, &rule) == -EINVAL);
 	CHECK(nvc_set_rule(c, clock_ns, below(NVC_MAX_RULES), &rule) == err);
 	CHECK(nvc_seq(c) == seq + !err);
+	CHECK(!nvc_rule_hits(c, NVC_MAX_RULES) && nvc_rule_hits(c, 0) <= seq);
 	if (!below(4))
 		CHECK(!nvc_set_rule(c, clock_ns, below(NVC_MAX_RULES), NULL));
 }
@@ -365,7 +366,7 @@ static void one_command(struct nvc *c)
 	follow(c, &cmd, decision.data);
 }
 
-static void one_device(void)
+static void one_round(void)
 {
 	struct nvc *c;
 	bool faulty = below(2);
@@ -396,18 +397,4 @@ static void one_device(void)
 	check_content(c, 0, config.blocks);
 	check_readable(c);
 	free(c);
-}
-
-int main(int argc, char **argv)
-{
-	u64 rounds;
-
-	CHECK(argc == 3);
-	seed = strtoull(argv[1], NULL, 0);
-	for (rounds = strtoull(argv[2], NULL, 0); rounds; rounds--) {
-		round_seed = seed;
-		one_device();
-	}
-	puts("ok");
-	return 0;
 }

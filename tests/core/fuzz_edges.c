@@ -6,7 +6,7 @@
  * usage: fuzz_edges SEED ROUNDS
  */
 #include "batch.h"
-#include "fuzz.h"
+#include "image.h"
 
 #define MAX_SIZE (16 << 20)
 #define COMMANDS 40
@@ -57,44 +57,67 @@ static struct nvc_config random_config(void)
 	return config;
 }
 
-static void check_snapshot(struct nvc *c, const struct nvc_config *config)
+/* A snapshot is refused by a device that it is not of. */
+static void check_misfit(const struct nvc_snapshot *snapshot, struct nvc_config other)
+{
+	size_t size = nvc_size(&other);
+	struct nvc *c;
+
+	if (!size || size > MAX_SIZE)
+		return;
+	c = make_device(&other);
+	CHECK(nvc_fits(c, snapshot) == -EMEDIUMTYPE);
+	CHECK(nvc_thaw(c, snapshot) == -EMEDIUMTYPE);
+	free(c);
+}
+
+static void check_misfits(const struct nvc_snapshot *snapshot, const struct nvc_config *config)
 {
 	struct nvc_config other = *config;
-	struct nvc_snapshot good, bad;
 
-	nvc_freeze(c, &good);
-	bad = good;
-	bad.magic++;
-	CHECK(nvc_thaw(c, &bad, config) == -EINVAL);
-	bad = good;
-	bad.layout++;
-	CHECK(nvc_thaw(c, &bad, config) == -EINVAL);
-	bad = good;
-	bad.size++;
-	CHECK(nvc_thaw(c, &bad, config) == -EMEDIUMTYPE);
-	bad = good;
-	bad.config.timing.read_delay++;
-	CHECK(nvc_thaw(c, &bad, config) == -EBADMSG);
-	other.blocks--;
-	CHECK(nvc_thaw(c, &good, &other) == -EMEDIUMTYPE);
+	other.blocks++;
+	check_misfit(snapshot, other);
 	other = *config;
 	other.kind = (config->kind + 1) % NVC_KINDS;
-	CHECK(nvc_thaw(c, &good, &other) == -EMEDIUMTYPE);
+	check_misfit(snapshot, other);
 	other = *config;
 	other.block_shift = 21 - config->block_shift;
-	CHECK(nvc_thaw(c, &good, &other) == -EMEDIUMTYPE);
+	check_misfit(snapshot, other);
 	other = *config;
 	other.seed++;
-	CHECK(nvc_thaw(c, &good, &other) == -EMEDIUMTYPE);
+	check_misfit(snapshot, other);
 	other = *config;
 	other.vwc ^= 1;
-	CHECK(nvc_thaw(c, &good, &other) == -EMEDIUMTYPE);
+	check_misfit(snapshot, other);
 	other = *config;
-	other.model.channels++;
-	CHECK((nvc_thaw(c, &good, &other) == -EMEDIUMTYPE) == (config->kind != NVC_NVM));
-	if (config->kind == NVC_NVM)
-		nvc_freeze(c, &good);
-	CHECK(!nvc_thaw(c, &good, config));
+	other.model.plp ^= 1;
+	if (config->kind != NVC_NVM)
+		check_misfit(snapshot, other);
+}
+
+static void check_snapshot(const struct nvc *c, const struct nvc_config *config)
+{
+	struct nvc_snapshot good, bad;
+	u8 *image = save_image(c, &good);
+	struct nvc *to = make_device(config);
+
+	bad = good;
+	bad.magic++;
+	CHECK(nvc_fits(to, &bad) == -EINVAL);
+	bad = good;
+	bad.layout++;
+	CHECK(nvc_fits(to, &bad) == -EINVAL);
+	bad = good;
+	bad.size++;
+	CHECK(nvc_fits(to, &bad) == -EMEDIUMTYPE);
+	check_misfits(&good, config);
+	CHECK(!load_image(to, &good, image));
+	nvc_freeze(to, &bad);
+	CHECK(bad.checksum == good.checksum);
+	nvc_wake(to, below(1 << 30));
+	CHECK(nvc_seq(to) == nvc_seq(c) + 1);
+	free(image);
+	free(to);
 }
 
 static void check_queries(struct nvc *c, const struct nvc_config *config)
@@ -257,10 +280,7 @@ static void use(const struct nvc_config *config)
 
 	if (!size || size > MAX_SIZE)
 		return;
-	c = malloc(size);
-	CHECK(c);
-	memset(c, 0xa5, size);
-	CHECK(!nvc_init(c, config));
+	c = make_device(config);
 	some_commands(c, config);
 	if (config->kind == NVC_SSD)
 		CHECK(!batch_audit(c));
@@ -274,23 +294,16 @@ static void use(const struct nvc_config *config)
 	free(c);
 }
 
-int main(int argc, char **argv)
+static void one_round(void)
 {
-	u64 rounds;
+	u32 i;
 
-	CHECK(argc == 3);
-	seed = strtoull(argv[1], NULL, 0);
-	for (rounds = 10 * strtoull(argv[2], NULL, 0); rounds; rounds--) {
-		struct nvc_config config;
-		int err;
+	for (i = 0; i < LONG_ROUND(12); i++) {
+		struct nvc_config config = random_config();
+		int err = nvc_check(&config);
 
-		round_seed = seed;
-		config = random_config();
-		err = nvc_check(&config);
 		CHECK(!err || err == -EINVAL || err == -ERANGE);
 		CHECK(!err == !!nvc_size(&config));
 		use(&config);
 	}
-	puts("ok");
-	return 0;
 }

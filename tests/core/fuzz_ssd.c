@@ -1,21 +1,23 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * Throws random commands at random small SSDs, cuts their power at every kind
- * of moment, and compares with a list of what each block was ever told.
+ * Throws random commands at random small SSDs, cuts their power after each, and
+ * compares with a list of what every block was ever told.
  *
- * Three devices get the same commands: one lives, a twin is moved to other
- * memory by snapshots now and then and must decide the same, and copies of the
- * first have their power cut, to see what is left. Meant to be built with the
- * sanitizers: devices have exactly nvc_size() bytes, filled with rubbish.
+ * Three devices get the same commands: one lives, and now and then through a
+ * power cut; a twin is moved to other memory by snapshots now and then and must
+ * decide the same; and a copy of the first, after each command, has its power
+ * cut, to see what is left. Meant to be built with the sanitizers: devices have
+ * exactly nvc_size() bytes, filled with rubbish.
  *
  * usage: fuzz_ssd SEED ROUNDS
  */
 #include "batch.h"
-#include "fuzz.h"
+#include "drive.h"
+#include "image.h"
 
 #define MAX_BLOCKS 6000
 #define MAX_UNDO 3000
-#define COMMANDS 300
+#define COMMANDS LONG_ROUND(300)
 #define HISTORY 24
 #define MAX_TIMES 16
 #define BLOCKS_OF_UNIT 8
@@ -56,103 +58,28 @@ static u32 unit_blocks(void)
 	return 1 << (12 - config.block_shift);
 }
 
-static void random_geometry(struct nvc_model *m)
-{
-	m->channels = 1 + below(3);
-	m->dies = 1 + below(3);
-	m->planes = 1 + below(3);
-	m->page_size = 4096 << below(3);
-	m->cell_bits = 1 + below(4);
-	m->program_pages = below(2) ? 1 : m->cell_bits;
-	m->multi_plane = below(2);
-	m->blocks = 10 + below(60);
-	m->pages = below(3) ? 0 : m->program_pages * (1 + below(4));
-	if (m->pages)
-		m->blocks = 0;
-	m->buffer = below(200);
-	m->spare = 50 + below(300);
-}
-
-static void random_live(struct nvc_model *m)
-{
-	static const u32 speeds[] = { 0, 50, 800, 100000 };
-
-	m->suspend = below(2);
-	m->suspend_time = below(20000);
-	m->channel_speed = speeds[below(4)];
-	m->link_speed = speeds[below(4)];
-	m->erase = below(5000000);
-	m->gc_low = 4 + below(4);
-	m->gc_background = below(2) ? 0 : below(20);
-	m->gc_idle = below(100000);
-	m->wear_gap = below(2) ? 0 : 1 + below(4);
-	m->recovery = below(10);
-	m->gc_choices = 1 + below(4);
-}
-
-static void random_model(struct nvc_model *m)
-{
-	nvc_model_default(m);
-	random_geometry(m);
-	random_live(m);
-	m->gc_policy = below(5);
-	m->hot_cold = below(2);
-	m->plp = !below(4);
-	m->awupf = below(2) ? 0 : below(40);
-	if (!below(3)) {
-		m->bad_factory = below(20000);
-		m->erase_fail = below(3000);
-		m->program_fail = below(3000);
-		m->endurance = below(20);
-		m->spare += 500;
-	}
-}
-
-static void random_config(void)
-{
-	do {
-		memset(&config, 0, sizeof(config));
-		config.blocks = 1 + below(below(3) ? MAX_BLOCKS : 300);
-		config.kind = NVC_SSD;
-		config.block_shift = below(2) ? 9 : 12;
-		config.vwc = below(3) != 0;
-		config.seed = any();
-		config.timing.units = 1;
-		config.timing.unit_shift = 12;
-		random_model(&config.model);
-	} while (nvc_check(&config));
-}
-
 static struct nvc *make(void)
 {
-	struct nvc *c = malloc(nvc_size(&config));
+	struct nvc *c = make_device(&config);
 
-	CHECK(c);
-	memset(c, 0xa5, nvc_size(&config));
-	CHECK(!nvc_init(c, &config));
 	CHECK(nvc_undo_units(c) <= MAX_UNDO);
 	return c;
 }
 
-/* The same device in other memory; the old is freed if it is to move. */
-static struct nvc *copy(struct nvc *c, bool move)
+/* The same device in other memory. */
+static struct nvc *copy(const struct nvc *c)
 {
-	size_t size = nvc_size(&config);
-	struct nvc *to = malloc(size);
+	struct nvc *to = make();
 	struct nvc_snapshot snapshot;
-	u64 flip = below(size);
+	u8 *image = save_image(c, &snapshot);
+	u64 flip = below(snapshot.size);
 
-	CHECK(to);
-	nvc_freeze(c, &snapshot);
-	memcpy(to, c, size);
-	((u8 *)to)[flip] ^= 1;
-	CHECK(nvc_thaw(to, &snapshot, &config) == -EBADMSG);
-	((u8 *)to)[flip] ^= 1;
-	CHECK(!nvc_thaw(to, &snapshot, &config));
-	if (move)
-		free(c);
-	else
-		CHECK(!nvc_thaw(c, &snapshot, &config));
+	image[flip] ^= 1;
+	CHECK(load_image(to, &snapshot, image) == -EBADMSG);
+	image[flip] ^= 1;
+	CHECK(!nvc_init(to, &config));
+	CHECK(!load_image(to, &snapshot, image));
+	free(image);
 	return to;
 }
 
@@ -264,25 +191,60 @@ static void check_torn(const struct nvc *c, u64 seq)
 	CHECK(!there || there == latest);
 }
 
-static void cut_copy(struct nvc *alive, u64 seq)
+/* Cuts the power, and brings @of to what is left. Returns when the device works again. */
+static u64 cut(struct nvc *c, u64 now, struct content *of)
 {
 	static struct nvc_lost lost[MAX_UNDO];
-	struct nvc *c = copy(alive, false);
-	u64 now = clock_ns + (below(2) ? 0 : below(3000000));
-	u64 ready, lba, i;
+	u64 ready;
 	u32 n = nvc_cut(c, now, lost, &ready);
+	u32 i;
 
 	CHECK(ready >= now && n <= nvc_undo_units(c));
 	CHECK(!config.model.plp || !n);
 	audit(c);
-	after_cut = content;
 	for (i = 0; i < n; i++)
-		restore(&after_cut, &lost[i]);
+		restore(of, &lost[i]);
+	return ready;
+}
+
+static void cut_copy(const struct nvc *alive, u64 seq)
+{
+	struct nvc *c = copy(alive);
+	u64 now = clock_ns + (below(2) ? 0 : below(3000000));
+	u64 lba, i;
+
+	after_cut = content;
+	cut(c, now, &after_cut);
 	for (lba = 0; lba < config.blocks; lba++)
 		check_block(c, lba, now);
 	for (i = 1; i <= seq; i++)
 		check_torn(c, i);
 	free(c);
+}
+
+/* What every block holds after a cut is all it was ever told. */
+static void begin_anew(const struct nvc *c)
+{
+	u64 lba;
+
+	for (lba = 0; lba < config.blocks; lba++) {
+		u64 value = visible(c, &content, lba);
+
+		told[lba] = 1;
+		history[lba][0] = (struct word){ .seq = value, .zero = !value };
+	}
+}
+
+/* The power of the living is cut, and they go on. */
+static void cut_alive(struct nvc *a, struct nvc *b)
+{
+	u64 now = clock_ns + below(3000000);
+
+	after_cut = content;
+	CHECK(cut(b, now, &after_cut) == cut(a, now, &content));
+	clock_ns = now;
+	begin_anew(a);
+	batch_times(a, times);
 }
 
 static struct nvc_cmd random_cmd(void)
@@ -406,7 +368,7 @@ static void one_command(struct nvc *a, struct nvc *b)
 	follow(&cmd, &d);
 }
 
-static void one_device(void)
+static void one_round(void)
 {
 	struct nvc *a, *b;
 
@@ -415,38 +377,30 @@ static void one_device(void)
 	memset(commands, 0, sizeof(commands));
 	memset(times, 0, sizeof(times));
 	clock_ns = 0;
-	random_config();
+	config = random_drive(MAX_BLOCKS);
 	a = make();
 	b = make();
-	while (nvc_seq(a) < COMMANDS - 2) {
+	while (nvc_seq(a) < COMMANDS - 3) {
 		if (!below(40))
 			live_change(a, b);
 		one_command(a, b);
 		check_times(a);
 		if (!below(8))
 			audit(a);
-		if (!below(16))
-			b = copy(b, true);
-		if (!below(6))
+		if (!below(16)) {
+			struct nvc *moved = copy(b);
+
+			free(b);
+			b = moved;
+		}
+		if (EACH_STEP)
 			cut_copy(a, nvc_seq(a));
+		if (!below(60))
+			cut_alive(a, b);
 	}
 	check_visible(a);
 	audit(a);
 	audit(b);
 	free(a);
 	free(b);
-}
-
-int main(int argc, char **argv)
-{
-	u64 rounds;
-
-	CHECK(argc == 3);
-	seed = strtoull(argv[1], NULL, 0);
-	for (rounds = strtoull(argv[2], NULL, 0); rounds; rounds--) {
-		round_seed = seed;
-		one_device();
-	}
-	puts("ok");
-	return 0;
 }

@@ -19,14 +19,19 @@ SOURCES = sorted(CORE.glob("*.c"))
 SIM = Path(nvlab.sim.__file__).parent
 HERE = Path(__file__).parent
 pytestmark = pytest.mark.slow
+# Each with its rounds in the tests and in soak; fuzz_ssd cuts the power 300 times in one
 PROGRAMS = {
-    "fuzz": [HERE / "fuzz.c"],
-    "fuzz_edges": [HERE / "fuzz_edges.c", SIM / "audit.c"],
-    "fuzz_ssd": [HERE / "fuzz_ssd.c", SIM / "audit.c"],
+    "fuzz": ("200", "100000"),
+    "fuzz_edges": ("200", "100000"),
+    "fuzz_ssd": ("100", "2000"),
+    "fuzz_thaw": ("10000", "300000"),
 }
 # A callback of one kind need not use every argument that another needs; the kernel's build says the same
 WARNINGS = ["-std=gnu11", "-Wall", "-Wextra", "-Wno-unused-parameter", "-Werror"]
-ROUNDS, SEEDS = ("100000", 4) if os.environ.get("NVLAB_SOAK") else ("200", 2)
+SOAK = bool(os.environ.get("NVLAB_SOAK"))
+SEEDS = 4 if SOAK else 2
+FUZZ_SECONDS = 3600 if SOAK else 60  # of all programs together
+CLANG = shutil.which("clang") or shutil.which("clang-14")
 BRANCHES = 95
 READ_INSTRUCTIONS = 300
 SANITIZERS = ["-g", "-O1", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
@@ -38,14 +43,15 @@ def run(*argv: str | Path, cwd: Path | None = None) -> str:
     return done.stdout
 
 
-def objects_of(into: Path, *flags: str) -> list[Path]:
+def objects_of(into: Path, *flags: str, compiler: str = "gcc") -> list[Path]:
     """The core, compiled once for all programs."""
-    run("gcc", *WARNINGS, *flags, "-I", CORE, "-c", *SOURCES, cwd=into)
+    run(compiler, *WARNINGS, *flags, "-I", CORE, "-c", *SOURCES, cwd=into)
     return sorted(into.glob("*.o"))
 
 
-def link(name: str, objects: list[Path], into: Path, *flags: str) -> Path:
-    run("gcc", *WARNINGS, *flags, "-I", CORE, "-I", SIM, *PROGRAMS[name], *objects, "-o", into / name, cwd=into)
+def link(name: str, objects: list[Path], into: Path, *flags: str, compiler: str = "gcc") -> Path:
+    sources = [HERE / f"{name}.c", SIM / "audit.c"]
+    run(compiler, *WARNINGS, *flags, "-I", CORE, "-I", SIM, *sources, *objects, "-o", into / name, cwd=into)
     return into / name
 
 
@@ -58,7 +64,24 @@ def sanitized(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
 def test_random_commands_under_the_sanitizers(name: str, sanitized: list[Path], tmp_path: Path) -> None:
     program = link(name, sanitized, tmp_path, *SANITIZERS)
     for seed in range(SEEDS):
-        assert run(program, str(seed), ROUNDS) == "ok\n", seed
+        assert run(program, str(seed), PROGRAMS[name][SOAK]) == "ok\n", seed
+
+
+@pytest.fixture(scope="module")
+def instrumented(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """As libFuzzer wants the core: it learns from the core's branches, not from those of the oracles."""
+    into = tmp_path_factory.mktemp("fuzzer")
+    return objects_of(into, *SANITIZERS, "-fsanitize=fuzzer-no-link", compiler=CLANG or "")
+
+
+@pytest.mark.skipif(not CLANG, reason="needs clang, for libFuzzer")
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_a_fuzzer_finds_no_commands_that_break_it(name: str, instrumented: list[Path], tmp_path: Path) -> None:
+    flags = [*SANITIZERS, "-fsanitize=fuzzer", "-DLIBFUZZER=LLVMFuzzerTestOneInput"]
+    program = link(name, instrumented, tmp_path, *flags, compiler=CLANG or "")
+    (tmp_path / "corpus").mkdir()
+    limits = [f"-max_total_time={FUZZ_SECONDS // len(PROGRAMS)}", "-timeout=60", "-max_len=4096", "-len_control=0"]
+    run(program, *limits, tmp_path / "corpus", cwd=tmp_path)
 
 
 def taken(report: str) -> dict[str, tuple[float, int]]:
@@ -71,7 +94,7 @@ def test_the_fuzz_programs_take_nearly_every_branch(tmp_path: Path) -> None:
     """The core is compiled once and linked to each program, so that what they take adds up."""
     objects = objects_of(tmp_path, "-O0", "--coverage")
     for name in PROGRAMS:
-        run(link(name, objects, tmp_path, "--coverage"), "1", "300", cwd=tmp_path)
+        run(link(name, objects, tmp_path, "--coverage"), "1", PROGRAMS[name][0], cwd=tmp_path)
     data = [source.with_suffix(".gcda").name for source in SOURCES]
     counts = taken(run("gcov", "-b", "-c", "-n", *data, cwd=tmp_path))
     assert set(counts) >= {"nvc.c", "ssd.c", "gc.c", "power.c"}

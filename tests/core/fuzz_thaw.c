@@ -1,0 +1,200 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * Changes numbers in the snapshot of a used device, with a checksum that fits
+ * them. It is refused, or what comes of it is a device that holds together and
+ * ends every command. Unchanged it is never refused. Meant to be built with the
+ * sanitizers.
+ *
+ * usage: fuzz_thaw SEED ROUNDS
+ */
+#include <unistd.h>
+
+#include "batch.h"
+#include "drive.h"
+#include "image.h"
+
+#define MAX_BLOCKS 3000
+#define MAX_UNDO 4000
+#define SECONDS 60
+
+static struct nvc_config config;
+static u64 clock_ns;
+
+static struct nvc_cmd random_cmd(struct nvc_range *ranges)
+{
+	static const u8 opcodes[] = {
+		NVC_READ, NVC_WRITE, NVC_WRITE, NVC_WRITE, NVC_WRITE, NVC_WRITE_ZEROES, NVC_DSM,
+		NVC_FLUSH, NVC_COMPARE, NVC_VERIFY, NVC_COPY, NVC_WRITE_UNCOR,
+	};
+	struct nvc_cmd cmd = {
+		.now = clock_ns += below(4) ? below(20000) : below(20000000),
+		.slba = below(below(2) ? config.blocks : config.blocks / 8 + 1),
+		.nsid = below(16) ? 1 : below(4),
+		.opcode = opcodes[below(sizeof(opcodes))],
+		.flags = (below(8) ? 0 : NVC_FUA) | (below(4) ? NVC_DEALLOCATE : 0),
+	};
+	u32 i;
+
+	cmd.nlb = nvc_min(1 + below(below(4) ? 20 : 600), config.blocks - cmd.slba);
+	if (cmd.opcode != NVC_DSM && cmd.opcode != NVC_COPY)
+		return cmd;
+	cmd.nlb = 1 + below(3);
+	for (i = 0; i < cmd.nlb; i++) {
+		ranges[i].slba = below(config.blocks);
+		ranges[i].nlb = below(nvc_min(100, config.blocks - ranges[i].slba) + 1);
+	}
+	return cmd;
+}
+
+static void audit(const struct nvc *c)
+{
+	const char *wrong = config.kind == NVC_SSD ? batch_audit(c) : NULL;
+
+	if (wrong) {
+		fprintf(stderr, "seed %llu: must hold: %s\n", round_seed, wrong);
+		exit(1);
+	}
+}
+
+static void use(struct nvc *c, u32 commands)
+{
+	while (commands--) {
+		struct nvc_range ranges[3];
+		struct nvc_cmd cmd = random_cmd(ranges);
+		struct nvc_decision d;
+
+		nvc_submit(c, &cmd, ranges, &d);
+		CHECK(d.target >= cmd.now);
+		if (!below(16))
+			audit(c);
+	}
+	audit(c);
+}
+
+static void change_model(struct nvc *c)
+{
+	random_live(&config.model);
+	CHECK(!nvc_set_model(c, clock_ns, &config.model));
+}
+
+static void cut(struct nvc *c)
+{
+	static struct nvc_lost lost[MAX_UNDO];
+	u64 ready;
+
+	CHECK(nvc_undo_units(c) <= MAX_UNDO);
+	CHECK(nvc_cut(c, clock_ns, lost, &ready) <= nvc_undo_units(c));
+	audit(c);
+}
+
+static u64 number(void)
+{
+	switch (below(6)) {
+	case 0:
+		return 0;
+	case 1:
+		return ~0ULL;
+	case 2:
+		return any();
+	default:
+		return below(300);
+	}
+}
+
+/* One number of the image: another, a little more or less, or the same as one elsewhere. */
+static void change(u8 *image, u64 size)
+{
+	u32 width = 1 << below(4);
+	u64 at = below(size / width) * width;
+	u64 value = 0;
+
+	memcpy(&value, image + at, width);
+	switch (below(4)) {
+	case 0:
+		value ^= 1ULL << below(8 * width);
+		break;
+	case 1:
+		value += below(5) - 2;
+		break;
+	case 2:
+		memcpy(&value, image + below(size / width) * width, width);
+		break;
+	default:
+		value = number();
+	}
+	memcpy(image + at, &value, width);
+}
+
+/* A device like this one, by a snapshot whose checksum is right; NULL if it is refused. */
+static struct nvc *thawed(struct nvc_snapshot *snapshot, const u8 *image)
+{
+	struct nvc *c = make_device(&config);
+	struct nvc_snapshot loaded;
+
+	load_image(c, snapshot, image);
+	nvc_freeze(c, &loaded);
+	snapshot->checksum = loaded.checksum;
+	CHECK(!nvc_init(c, &config));
+	if (!load_image(c, snapshot, image))
+		return c;
+	free(c);
+	return NULL;
+}
+
+static void use_all(struct nvc *c)
+{
+	struct nvc_ssd_stats stats;
+
+	audit(c);
+	nvc_stats(c, &stats);
+	use(c, 30);
+	if (config.kind == NVC_SSD)
+		change_model(c);
+	cut(c);
+	use(c, 20);
+	nvc_wake(c, clock_ns = below(1 << 30));
+	use(c, 20);
+	cut(c);
+	use(c, 5);
+}
+
+static void random_config(void)
+{
+	config = random_drive(MAX_BLOCKS);
+	if (below(8))
+		return;
+	config.kind = below(2) ? NVC_NVM : NVC_HDD;
+	config.timing.read_time = 1 + below(1000);
+	CHECK(!nvc_check(&config));
+}
+
+static void one_round(void)
+{
+	struct nvc_snapshot snapshot;
+	struct nvc *c;
+	u8 *image;
+	u32 changes = below(6);
+	u32 n;
+
+	alarm(SECONDS);
+	clock_ns = 0;
+	random_config();
+	c = make_device(&config);
+	use(c, below(4) ? 10 + below(60) : 300);
+	image = save_image(c, &snapshot);
+	free(c);
+	for (n = 0; n < changes; n++)
+		change(image, snapshot.size);
+	c = thawed(&snapshot, image);
+	free(image);
+	CHECK(c || changes);
+	if (!c)
+		return;
+	image = save_image(c, &snapshot);
+	use_all(c);
+	free(c);
+	c = make_device(&config);
+	CHECK(!load_image(c, &snapshot, image));
+	free(image);
+	free(c);
+}
