@@ -227,8 +227,13 @@ def _record_verbs(verbs: Any) -> None:
         "nvlab simulate scenarios/spare-space.toml --precondition 2",
     )
     _scenario(simulate)
-    simulate.add_argument("--io", type=Path, help="recorded I/O instead: fio's iolog, blkparse's output, an MSR Cambridge trace")
-    simulate.add_argument("--on", help="the device that recorded I/O and snapshots are of (default: the only one)")
+    simulate.add_argument(
+        "--io",
+        type=Path,
+        metavar="FILE",
+        help="instead: a fio job file, or recorded I/O: fio's iolog, blkparse's output, an MSR Cambridge trace",
+    )
+    simulate.add_argument("--on", help="the device that --io and snapshots are of (default: the only one)")
     simulate.add_argument(
         "--precondition",
         type=float,
@@ -241,7 +246,7 @@ def _record_verbs(verbs: Any) -> None:
         "--restore",
         type=Path,
         metavar="FILE",
-        help="begin with the device of a snapshot, one of your own: it is the core's memory as it was",
+        help="begin with the device of a snapshot; settings that may change in use are as the scenario has them",
     )
     _runs_option(simulate)
     runs = _verb(verbs, "runs", _runs, "list recorded runs", "nvlab runs --json")

@@ -1,15 +1,16 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """``nvlab simulate``: a scenario's virtual devices without a kernel, in virtual time, far faster than real time.
 
-The device alone is simulated: not the host's drivers, nor the layers over it. Its loads are the scenario's own, in a closed loop
-as fio runs them, or recorded I/O at the times it was recorded. What is left behind is a run directory like any other.
+The device alone is simulated: not the host's drivers, nor the layers over it. Its loads are the scenario's own or a fio job
+file's, in a closed loop as fio runs them, or recorded I/O at the times it was recorded. What is left behind is a run directory
+like any other.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +32,16 @@ from nvlab.sim import ANY_OPCODE, MAX_RULES, Config, Device, Fault, Opcode, Rule
 from nvlab.sim.closed import Job, closed_loop
 from nvlab.sim.inputs import read_recorded
 from nvlab.sim.load import Load, not_simulated
-from nvlab.workload.fio import DEFAULT_RUNTIME, Section, Target, job_sections, render_job
+from nvlab.workload.fio import (
+    DEFAULT_RUNTIME,
+    DEFAULT_SEED,
+    Section,
+    Target,
+    is_job_file,
+    job_sections,
+    parse_job_file,
+    render_job,
+)
 
 Emit = Callable[[dict[str, Any]], None]
 REST = 1_000_000_000  # ns of peace between two loads
@@ -48,11 +58,11 @@ WHAT = "the device alone, simulated in virtual time: neither drivers nor the lay
 
 @dataclass(frozen=True)
 class Options:
-    """What the command line says beside the scenario: how often the capacity is written at random first, recorded I/O, which
-    device that and snapshots are of, the snapshot to begin with, where one of the end goes."""
+    """What the command line says beside the scenario: how often the capacity is written at random first, a job file or recorded
+    I/O, which device that and snapshots are of, the snapshot to begin with, where one of the end goes."""
 
     precondition: float = 0
-    recorded: Path | None = None
+    io: Path | None = None
     device: str | None = None
     restore: Path | None = None
     save: Path | None = None
@@ -82,7 +92,7 @@ def simulate(path: Path, base: Path, options: Options, argv: list[str], emit: Em
     from nvlab.host import provenance
 
     scenario = load(path)
-    todo = list(_recorded(scenario, options) if options.recorded else _workloads(scenario))
+    todo = list(_given(scenario, options.io, options) if options.io else _workloads(scenario))
     devices = _restored(scenario, options) if options.restore else {}
     saved = _chosen(scenario, options) if options.save else ""
     directory = RunDir.create(base, scenario.name)
@@ -197,12 +207,34 @@ def _chosen(scenario: Scenario, options: Options) -> str:
     return chosen
 
 
-def _recorded(scenario: Scenario, options: Options) -> Iterator[Work]:
+def _given(scenario: Scenario, path: Path, options: Options) -> Iterator[Work]:
+    """A file of the command line: a fio job if it begins with a section, else recorded I/O."""
     devices, chosen = _devices(scenario), _chosen(scenario, options)
-    assert options.recorded
     _refuse(scenario, [*_faults_not_possible(scenario, {chosen})])
-    name = options.recorded.stem
-    yield Work(name, name, chosen, False, 0, 0, devices[chosen], recorded=options.recorded)
+    work = Work(path.stem, path.stem, chosen, False, 0, DEFAULT_SEED, devices[chosen])
+    try:
+        text = path.read_text(encoding="utf-8", errors="replace")
+        if is_job_file(text):
+            yield replace(work, sections=_job_of(text, path))
+        else:
+            yield replace(work, recorded=path)
+    except OSError as error:
+        raise UsageError(f"cannot read {path}: {error.strerror}") from error
+
+
+def _job_of(text: str, path: Path) -> tuple[Section, ...]:
+    """The sections of a job file, whatever it says that it works on: that is the device here."""
+    try:
+        table = parse_job_file(text)
+    except ValueError as error:
+        raise UsageError(f"{path}: {error}") from error
+    for part in (table, *(value for value in table.values() if isinstance(value, dict))):
+        part.pop("filename", None)
+    sections = job_sections(table, path.stem)
+    problems = [Problem(f"{s.name}.{key}", "the simulator has not got this") for s in sections for key in not_simulated(s.keys)]
+    if problems:
+        raise InvalidScenario(f"{path}, simulated", problems)
+    return sections
 
 
 # -- the device ------------------------------------------------------------------------------------------------

@@ -103,6 +103,12 @@ def parse_job_file(text: str) -> dict[str, Any]:
     return table
 
 
+def is_job_file(text: str) -> bool:
+    """Whether the first line that says something is a section's."""
+    lines = (line.strip() for line in text.splitlines())
+    return next((line for line in lines if line and line[0] not in "#;"), "").startswith("[")
+
+
 def _open_section(line: str, number: int, table: dict[str, Any], later: dict[str, str]) -> dict[str, Any]:
     name = line[1:-1] if line.endswith("]") else ""
     if name == "global":

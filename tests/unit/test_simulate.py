@@ -295,10 +295,52 @@ def test_the_lesson_of_the_scenario_is_there_without_a_kernel(tmp_path: Path) ->
 def test_recorded_io_is_replayed_at_its_times(tmp_path: Path) -> None:
     path = tmp_path / "io"
     path.write_text(BLKPARSE)
-    (work,) = load_run(simulated(tmp_path, DEVICE, recorded=path)).workloads
+    (work,) = load_run(simulated(tmp_path, DEVICE, io=path)).workloads
     assert work.latency["op"].tolist() == [0, 1]
     began = work.latency["t"] - work.latency["latency"].astype(np.int64)
     assert int(began[1] - began[0]) == 1_499_999_000
+
+
+JOB = """; as fio's own users write them
+[global]
+filename=/dev/sdx
+ioengine=libaio
+runtime=20ms
+time_based
+[one]
+rw=randwrite
+iodepth=4
+[two]
+stonewall
+rw=read
+bs=64k
+"""
+
+
+def test_a_fio_job_file_is_a_load(tmp_path: Path) -> None:
+    path = tmp_path / "mine.fio"
+    path.write_text(JOB)
+    (work,) = load_run(simulated(tmp_path, DEVICE, io=path)).workloads
+    assert (work.facts["name"], work.sections) == ("mine", ["one", "two"])
+    assert {(r["section"], r["op"]) for r in work.results} == {(0, "write"), (1, "read")}
+
+
+@pytest.mark.parametrize(
+    ("text", "error", "said"),
+    [
+        (JOB + "fsync=1\n", InvalidScenario, "two.fsync"),
+        (JOB + "frobnicate=1\n", InvalidScenario, "frobnicate"),
+        (JOB + "=\n", UsageError, "line 14"),
+    ],
+)
+def test_a_fio_job_file_that_cannot_be_is_refused(tmp_path: Path, text: str, error: type[Exception], said: str) -> None:
+    path = tmp_path / "mine.fio"
+    path.write_text(text)
+    with pytest.raises(error, match=said):
+        simulated(tmp_path, DEVICE, io=path)
+    with pytest.raises(UsageError, match="cannot read"):
+        simulated(tmp_path, DEVICE, io=tmp_path / "none")
+    assert not (tmp_path / "runs").exists()
 
 
 def test_a_rule_delays_what_it_hits_from_the_first_load_on(tmp_path: Path) -> None:
@@ -373,5 +415,5 @@ def test_without_a_load_or_a_device_it_says_what_to_do(tmp_path: Path) -> None:
     path = tmp_path / "io"
     path.write_text(MSR)
     with pytest.raises(UsageError) as refused:
-        simulated(tmp_path, DEVICE + DEVICE.replace("ssd", "other", 1), recorded=path)
+        simulated(tmp_path, DEVICE + DEVICE.replace("ssd", "other", 1), io=path)
     assert "ssd, other" in refused.value.hint

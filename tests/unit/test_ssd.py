@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nvlab.sim import RANGE, UNMAPPED, Config, Device, Flag, Kind, Opcode, Status, commands, model
+from nvlab.sim import RANGE, UNMAPPED, Config, Device, Flag, Kind, Opcode, Status, Timing, commands, model
 from nvlab.sim._core import ffi
 
 US = 1_000
@@ -175,6 +175,37 @@ def test_a_snapshot_that_does_not_fit_is_refused() -> None:
         Device.load(b"x" * 8 + snapshot[8:], device.config)
 
 
+def test_a_restored_drive_runs_at_the_speed_it_is_given() -> None:
+    device = drive()
+    device.submit(commands(Opcode.WRITE, 0, flags=Flag.FUA))
+    quick = Device.load(device.save(), drive(read_lsb=7).config)
+    assert quick.submit(commands(Opcode.READ, 0, now=MS))["target"][0] == MS + 7
+
+
+def test_a_drive_that_was_switched_off_wakes_on_another_clock() -> None:
+    """Neither is it late by the time it had, nor can a cut undo what it had buffered."""
+    device = drive(page_size=16384)
+    device.submit(commands(Opcode.WRITE, [0, 1], now=3600_000 * MS))
+    woken = Device.load(device.save(), device.config)
+    woken.wake(MS)
+    assert woken.submit(commands(Opcode.READ, 0, now=MS))["target"][0] == MS + 50 * US
+    assert lost(woken, MS) == []
+    assert woken.written(0, 2).all() and woken.audit() is None
+
+
+@pytest.mark.parametrize("kind", [Kind.NVM, Kind.HDD])
+def test_other_kinds_are_saved_and_go_on_too(kind: Kind) -> None:
+    config = Config(100_000, kind=kind, vwc=True, timing=Timing(1000, 500, 2000, 700), model=model())
+    kept, moved = Device(config), Device(config)
+    rng = np.random.default_rng(1)
+    for n in range(200):
+        cmds = commands(rng.choice([Opcode.READ, Opcode.WRITE, Opcode.FLUSH], 5), rng.integers(0, 99_000, 5), 8, now=n * 1000)
+        assert np.array_equal(kept.submit(cmds), moved.submit(cmds))
+        moved = Device.load(kept.save(), config)
+    moved.wake(0)
+    assert moved.submit(commands(Opcode.FLUSH, now=7))["target"][0] == 7
+
+
 # What things cost
 
 
@@ -240,6 +271,30 @@ def test_page_types_have_their_own_times() -> None:
     assert list(reads["target"] - reads["target"] // MS * MS) == [10, 20, 30, 40]
 
 
+def test_an_mlc_cell_has_a_lower_and_an_upper_page() -> None:
+    device = drive(cell_bits=2, pages=16, read_lsb=10, read_csb=20, read_msb=30, program_lsb=100 * US, program_msb=900 * US)
+    writes = device.submit(commands(Opcode.WRITE, [0, 1], now=[0, 10 * MS], flags=Flag.FUA))
+    assert list(writes["target"]) == [100 * US, 10 * MS + 900 * US]
+    reads = device.submit(commands(Opcode.READ, [0, 1], now=[20 * MS, 30 * MS]))
+    assert list(reads["target"]) == [20 * MS + 10, 30 * MS + 30]
+
+
+@pytest.mark.parametrize("suspend", [0, 1])
+def test_a_read_interrupts_an_erase_where_the_drive_can(suspend: int) -> None:
+    """All is overwritten until a line is erased; the read comes just then."""
+    device = drive(256, suspend=suspend, suspend_time=5 * US, gc_background=0)
+    device.submit(commands(Opcode.WRITE, np.arange(256)))
+    now = int(device.times().max())
+    while not device.stats()["erases"]:
+        now += 50 * MS
+        device.submit(commands(Opcode.WRITE, device.seq % 255, now=now))
+    busy = int(device.times()[0])
+    assert busy >= now + 3 * MS
+    due = int(device.submit(commands(Opcode.READ, 255, now=now + US))["target"][0])
+    assert due == (now + US + 5 * US + 50 * US if suspend else busy + 50 * US)
+    assert int(device.times()[0]) == busy + 50 * US + suspend * 5 * US
+
+
 @pytest.mark.parametrize(("suspend", "due"), [(0, 500 * US + 50 * US), (1, 1 * US + 5 * US + 50 * US)])
 def test_a_read_interrupts_a_program_where_the_drive_can(suspend: int, due: int) -> None:
     device = drive(suspend=suspend, suspend_time=5 * US)
@@ -295,6 +350,18 @@ def test_every_policy_collects_and_loses_nothing(policy: int) -> None:
     device = drive(4096, gc_policy=policy)
     fill(device, 4)
     assert device.audit() is None
+    assert device.stats()["mapped_units"] == 4096
+
+
+@pytest.mark.parametrize("policy", range(5))
+def test_a_full_drive_written_at_random_for_days_loses_nothing(policy: int) -> None:
+    """With blocks that turn bad on the way; in soak until the drive has been written thousands of times."""
+    device = drive(4096, dies=4, gc_policy=policy, spare=600, bad_factory=2_000, erase_fail=2, program_fail=1, wear_gap=50)
+    fill(device)
+    for seed in range(10 * SOAK):
+        slba = np.random.default_rng(seed).integers(0, 4096, 40_960)
+        assert not device.submit(commands(Opcode.WRITE, slba, now=device.seq * 30 * US))["status"].any()
+        assert device.audit() is None
     assert device.stats()["mapped_units"] == 4096
 
 
