@@ -22,11 +22,11 @@
 #define MAX_TIMES 16
 #define BLOCKS_OF_UNIT 8
 
-/* What a block was told: by which command, and when that is sure to be kept. */
+/* What a block was told, 0 for nothing; by which command, and when that is sure to be kept. */
 struct word {
 	u64 seq;
 	u64 kept;
-	bool zero;
+	u64 value;
 };
 
 /* What a write found, as the shell of a device keeps it. */
@@ -101,19 +101,18 @@ static u64 visible(const struct nvc *c, const struct content *of, u64 lba)
 	return written ? of->data[lba] : 0;
 }
 
-static void tell(u64 slba, u64 nlb, u64 seq, u64 kept, bool zero)
+static void tell(u64 slba, u64 nlb, u64 seq, u64 kept, u64 value)
 {
 	for (; nlb; nlb--, slba++)
 		history[slba][told[slba]++ % HISTORY] = (struct word){
-			.seq = seq, .kept = kept, .zero = zero,
+			.seq = seq, .kept = kept, .value = value,
 		};
 }
 
-/* Keeps what a write overwrites, a unit at a time. */
-static void save(const struct nvc_cmd *cmd, u64 seq)
+/* Keeps what a write overwrites, a unit at a time; a block gets the number of the write. */
+static void save(u64 slba, u64 nlb, u64 seq)
 {
-	u64 slba = cmd->slba;
-	u64 end = slba + cmd->nlb;
+	u64 end = slba + nlb;
 
 	while (slba < end) {
 		struct saved *s = &content.saved[content.saves++ % MAX_UNDO];
@@ -163,7 +162,7 @@ static void check_block(const struct nvc *c, u64 lba, u64 now)
 	for (i = n; i > 0 && i + HISTORY > n; i--) {
 		const struct word *w = &history[lba][(i - 1) % HISTORY];
 
-		if (value == (w->zero ? 0 : w->seq))
+		if (value == w->value)
 			return;
 		CHECK(w->kept > now);
 	}
@@ -231,7 +230,7 @@ static void begin_anew(const struct nvc *c)
 		u64 value = visible(c, &content, lba);
 
 		told[lba] = 1;
-		history[lba][0] = (struct word){ .seq = value, .zero = !value };
+		history[lba][0] = (struct word){ .seq = value, .value = value };
 	}
 }
 
@@ -247,11 +246,31 @@ static void cut_alive(struct nvc *a, struct nvc *b)
 	batch_times(a, times);
 }
 
+/* From one half of the drive to the other; of a drive that has none, nothing at all. */
+static struct nvc_cmd random_copy(struct nvc_cmd cmd)
+{
+	u64 half = config.blocks / 2;
+	u64 up = below(2) * half;
+	u64 most = nvc_min(half / 3, 64);
+	u32 i;
+
+	cmd.opcode = most ? NVC_COPY : NVC_FLUSH;
+	if (!most)
+		return cmd;
+	cmd.nlb = 1 + below(3);
+	cmd.slba = half - up + below(half - 3 * most + 1);
+	for (i = 0; i < cmd.nlb; i++) {
+		ranges[i].nlb = 1 + below(most);
+		ranges[i].slba = up + below(half - ranges[i].nlb + 1);
+	}
+	return cmd;
+}
+
 static struct nvc_cmd random_cmd(void)
 {
 	static const u8 opcodes[] = {
 		NVC_READ, NVC_WRITE, NVC_WRITE, NVC_WRITE, NVC_WRITE, NVC_WRITE,
-		NVC_WRITE_ZEROES, NVC_DSM, NVC_FLUSH
+		NVC_WRITE_ZEROES, NVC_DSM, NVC_FLUSH, NVC_COPY, NVC_COMPARE
 	};
 	struct nvc_cmd cmd = {
 		.now = clock_ns += below(4) ? below(20000) : below(2000000),
@@ -264,6 +283,8 @@ static struct nvc_cmd random_cmd(void)
 
 	cmd.nlb = 1 + below(below(4) ? 2 * unit_blocks() : below(4) ? 64 : 1500);
 	cmd.nlb = nvc_min(cmd.nlb, config.blocks - cmd.slba);
+	if (cmd.opcode == NVC_COPY)
+		return random_copy(cmd);
 	if (cmd.opcode != NVC_DSM)
 		return cmd;
 	cmd.nlb = 1 + below(4);
@@ -287,6 +308,34 @@ static void keep_all(u64 due)
 			history[lba][i].kept = nvc_min(history[lba][i].kept, due);
 }
 
+/* What a block was told last. */
+static u64 latest(u64 lba)
+{
+	return told[lba] ? history[lba][(told[lba] - 1) % HISTORY].value : 0;
+}
+
+/* Stretches with data are written, the others deallocated. */
+static void copy_blocks(u64 to, u32 sources, u64 seq, u64 kept)
+{
+	u32 i, n;
+
+	for (i = 0; i < sources; i++) {
+		u64 from = ranges[i].slba;
+		u64 end = from + ranges[i].nlb;
+
+		for (; from < end; from += n, to += n) {
+			bool data = latest(from);
+
+			for (n = 0; from + n < end && !!latest(from + n) == data; n++)
+				tell(to + n, 1, seq, data ? kept : ~0ULL, latest(from + n));
+			if (!data)
+				continue;
+			save(to, n, seq);
+			memcpy(content.data + to, content.data + from, n * sizeof(u64));
+		}
+	}
+}
+
 static void follow(const struct nvc_cmd *cmd, const struct nvc_decision *d)
 {
 	bool kept = cmd->flags & NVC_FUA || !config.vwc || config.model.plp;
@@ -294,15 +343,18 @@ static void follow(const struct nvc_cmd *cmd, const struct nvc_decision *d)
 
 	switch (cmd->opcode) {
 	case NVC_WRITE:
-		save(cmd, d->seq);
-		tell(cmd->slba, cmd->nlb, d->seq, kept ? d->target : ~0ULL, false);
+		save(cmd->slba, cmd->nlb, d->seq);
+		tell(cmd->slba, cmd->nlb, d->seq, kept ? d->target : ~0ULL, d->seq);
+		break;
+	case NVC_COPY:
+		copy_blocks(cmd->slba, cmd->nlb, d->seq, kept ? d->target : ~0ULL);
 		break;
 	case NVC_WRITE_ZEROES:
-		tell(cmd->slba, cmd->nlb, d->seq, ~0ULL, true);
+		tell(cmd->slba, cmd->nlb, d->seq, ~0ULL, 0);
 		break;
 	case NVC_DSM:
 		for (i = 0; cmd->flags & NVC_DEALLOCATE && i < cmd->nlb; i++)
-			tell(ranges[i].slba, ranges[i].nlb, d->seq, ~0ULL, true);
+			tell(ranges[i].slba, ranges[i].nlb, d->seq, ~0ULL, 0);
 		break;
 	case NVC_FLUSH:
 		if (config.vwc)
@@ -317,7 +369,7 @@ static void check_visible(const struct nvc *c)
 	for (lba = 0; lba < config.blocks; lba++) {
 		const struct word *w = &history[lba][(told[lba] + HISTORY - 1) % HISTORY];
 
-		CHECK(visible(c, &content, lba) == (!told[lba] || w->zero ? 0 : w->seq));
+		CHECK(visible(c, &content, lba) == (told[lba] ? w->value : 0));
 	}
 }
 
