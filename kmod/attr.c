@@ -280,7 +280,7 @@ static ssize_t nvl_temperature_store(struct config_item *item, const char *page,
 		return err;
 	mutex_lock(&device->lock);
 	WRITE_ONCE(device->set.temperature, kelvin);
-	for (i = 0; device->subsys && i < device->subsys->nr_ctrls; i++)
+	for (i = 0; nvl_device_is_on(device) && i < device->subsys->nr_ctrls; i++)
 		nvl_control_kick(device->subsys->ctrls[i]);
 	mutex_unlock(&device->lock);
 	return count;
@@ -289,7 +289,13 @@ CONFIGFS_ATTR(nvl_, temperature);
 
 static ssize_t nvl_power_show(struct config_item *item, char *page)
 {
-	return sysfs_emit(page, "%d\n", !!READ_ONCE(to_nvl_device(item)->subsys));
+	struct nvl_device *device = to_nvl_device(item);
+	bool on;
+
+	mutex_lock(&device->lock);
+	on = nvl_device_is_on(device);
+	mutex_unlock(&device->lock);
+	return sysfs_emit(page, "%d\n", on);
 }
 
 static ssize_t nvl_power_store(struct config_item *item, const char *page, size_t count)
@@ -303,12 +309,47 @@ static ssize_t nvl_power_store(struct config_item *item, const char *page, size_
 	mutex_lock(&device->lock);
 	if (!on)
 		nvl_device_off(device);
-	else if (!device->subsys)
+	else if (!nvl_device_is_on(device))
 		err = nvl_device_on(device);
 	mutex_unlock(&device->lock);
 	return err ?: count;
 }
 CONFIGFS_ATTR(nvl_, power);
+
+static ssize_t nvl_hold_show(struct config_item *item, char *page)
+{
+	return sysfs_emit(page, "%d\n", READ_ONCE(to_nvl_device(item)->hold));
+}
+
+static ssize_t nvl_hold_store(struct config_item *item, const char *page, size_t count)
+{
+	struct nvl_device *device = to_nvl_device(item);
+	bool hold;
+	int err = kstrtobool(page, &hold);
+
+	if (err)
+		return err;
+	mutex_lock(&device->lock);
+	err = nvl_device_hold(device, hold);
+	mutex_unlock(&device->lock);
+	return err ?: count;
+}
+CONFIGFS_ATTR(nvl_, hold);
+
+static ssize_t nvl_cut_store(struct config_item *item, const char *page, size_t count)
+{
+	struct nvl_device *device = to_nvl_device(item);
+	bool cut;
+	int err = kstrtobool(page, &cut);
+
+	if (err || !cut)
+		return err ?: -EINVAL;
+	mutex_lock(&device->lock);
+	err = nvl_device_cut(device);
+	mutex_unlock(&device->lock);
+	return err ?: count;
+}
+CONFIGFS_ATTR_WO(nvl_, cut);
 
 /* A line for each controller. */
 static ssize_t nvl_pci_show(struct config_item *item, char *page)
@@ -319,7 +360,7 @@ static ssize_t nvl_pci_show(struct config_item *item, char *page)
 	ssize_t len = 0;
 
 	mutex_lock(&device->lock);
-	for (i = 0; device->subsys && i < device->subsys->nr_ctrls; i++) {
+	for (i = 0; nvl_device_is_on(device) && i < device->subsys->nr_ctrls; i++) {
 		nvl_pci_name(device->subsys->ctrls[i], address, sizeof(address));
 		len += sysfs_emit_at(page, len, "%s\n", address);
 	}
@@ -366,6 +407,8 @@ struct configfs_attribute *nvl_device_attrs[] = {
 	&nvl_attr_trace,
 	&nvl_attr_trace_lossless,
 	&nvl_attr_power,
+	&nvl_attr_hold,
+	&nvl_attr_cut,
 	&nvl_attr_pci,
 	&nvl_attr_stats,
 	NULL,

@@ -49,7 +49,7 @@ static void nvl_drop_device(struct config_group *group, struct config_item *item
 	struct nvl_device *device = to_nvl_device(item);
 
 	mutex_lock(&device->lock);
-	nvl_device_off(device);
+	nvl_device_drop(device);
 	mutex_unlock(&device->lock);
 	config_item_put(item);
 }
@@ -134,7 +134,7 @@ struct nvl_device *nvl_configfs_first(const char *name)
 void nvl_configfs_forget(struct nvl_device *device)
 {
 	mutex_lock(&device->lock);
-	nvl_device_off(device);
+	nvl_device_drop(device);
 	mutex_unlock(&device->lock);
 	configfs_unregister_group(&device->group);
 	config_group_put(&device->group);

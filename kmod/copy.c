@@ -109,6 +109,9 @@ static __always_inline bool nvl_walk(struct nvl_io *io, struct nvl_cursor *at, u
 		u8 *store = nvl_store_lock(subsys, offset, &page);
 		u32 done, part;
 
+		if (piece == nvl_piece_write && unlikely(subsys->undo))
+			nvl_undo_keep(io, offset, store - offset_in_page(offset));
+
 		for (done = 0; done < page && good; done += part) {
 			u8 *host;
 
@@ -180,6 +183,8 @@ static void nvl_copy_block(struct nvl_io *io, u64 from, u64 to)
 	memcpy(io->w->bounce, at, len);
 	nvl_store_unlock(subsys, from);
 	at = nvl_store_lock(subsys, to, &len);
+	if (subsys->undo)
+		nvl_undo_keep(io, to, at - offset_in_page(to));
 	memcpy(at, io->w->bounce, len);
 	nvl_store_unlock(subsys, to);
 }

@@ -61,14 +61,7 @@ static void nvl_device_greet(const struct nvl_subsys *subsys)
 	}
 }
 
-/**
- * nvl_device_on() - turn the power on
- * @device: the device, locked, its power off
- *
- * Return: 0; -ENODEV (a CPU is offline), or as nvl_reserve_take(),
- * nvl_subsys_alloc() and nvl_subsys_start().
- */
-int nvl_device_on(struct nvl_device *device)
+static int nvl_device_make(struct nvl_device *device)
 {
 	struct nvl_subsys *subsys;
 	int err;
@@ -79,23 +72,49 @@ int nvl_device_on(struct nvl_device *device)
 	err = nvl_device_check_cpus(&device->set);
 	if (err)
 		goto give;
-	subsys = nvl_subsys_alloc(device);
+	subsys = nvl_subsys_make(device);
 	if (IS_ERR(subsys)) {
 		err = PTR_ERR(subsys);
 		goto give;
 	}
-	device->life.cycles++;
-	err = nvl_subsys_start(subsys);
-	if (err)
-		goto free;
-	nvl_device_greet(subsys);
 	device->subsys = subsys;
 	return 0;
 
-free:
-	nvl_subsys_free(subsys);
 give:
 	nvl_reserve_give(device);
+	return err;
+}
+
+static void nvl_device_unmake(struct nvl_device *device)
+{
+	struct nvl_subsys *subsys = device->subsys;
+
+	device->subsys = NULL;
+	nvl_subsys_free(subsys);
+	nvl_reserve_give(device);
+}
+
+/**
+ * nvl_device_on() - turn the power on
+ * @device: the device, locked, its power off
+ *
+ * Return: 0; -ENODEV (a CPU is offline), or as nvl_reserve_take(),
+ * nvl_subsys_make() and nvl_subsys_start().
+ */
+int nvl_device_on(struct nvl_device *device)
+{
+	int err;
+
+	if (!device->subsys) {
+		err = nvl_device_make(device);
+		if (err)
+			return err;
+	}
+	err = nvl_subsys_start(device->subsys);
+	if (!err)
+		nvl_device_greet(device->subsys);
+	else if (!device->hold || err == -EBADMSG)
+		nvl_device_unmake(device);
 	return err;
 }
 
@@ -105,14 +124,59 @@ give:
  */
 void nvl_device_off(struct nvl_device *device)
 {
-	struct nvl_subsys *subsys = device->subsys;
-
-	if (!subsys)
+	if (!nvl_device_is_on(device))
 		return;
-	device->subsys = NULL;
-	nvl_subsys_stop(subsys);
-	nvl_subsys_free(subsys);
-	nvl_reserve_give(device);
+	nvl_subsys_stop(device->subsys);
+	if (!device->hold)
+		nvl_device_unmake(device);
+}
+
+/**
+ * nvl_device_cut() - the power fails, and comes back
+ * @device: the device, locked
+ *
+ * Return: 0, -ENODEV (it is off), or as nvl_subsys_cut().
+ */
+int nvl_device_cut(struct nvl_device *device)
+{
+	int err;
+
+	if (!nvl_device_is_on(device))
+		return -ENODEV;
+	err = nvl_subsys_cut(device->subsys);
+	if (!nvl_device_is_on(device) && !device->hold)
+		nvl_device_unmake(device);
+	return err;
+}
+
+/**
+ * nvl_device_hold() - keep what the device holds when the power goes off, or not
+ * @device: the device, locked
+ * @hold: keep it; with the power off there is something to keep from now on
+ *
+ * Return: 0, or as nvl_device_on() does before the power goes on.
+ */
+int nvl_device_hold(struct nvl_device *device, bool hold)
+{
+	int err = 0;
+
+	if (hold && !device->subsys)
+		err = nvl_device_make(device);
+	if (!hold && device->subsys && !device->subsys->on)
+		nvl_device_unmake(device);
+	if (!err)
+		device->hold = hold;
+	return err;
+}
+
+/**
+ * nvl_device_drop() - forget all of a device that is to go
+ * @device: the device, locked
+ */
+void nvl_device_drop(struct nvl_device *device)
+{
+	nvl_device_off(device);
+	nvl_device_hold(device, false);
 }
 
 /**

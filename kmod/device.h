@@ -99,9 +99,10 @@ struct nvl_life {
  * @spaces: the namespaces that the user asked for, by NSID - 1
  * @place: its memory while the power is on
  * @life: what outlasts the power
- * @lock: held to change @set or @subsys
+ * @lock: held to change @set, @hold or @subsys
  * @set: the settings
- * @subsys: what runs while the power is on, else NULL
+ * @hold: what it holds stays when the power goes off
+ * @subsys: what it holds, while the power is on or @hold is set, else NULL
  */
 struct nvl_device {
 	struct config_group group;
@@ -114,6 +115,7 @@ struct nvl_device {
 	struct nvl_life life;
 	struct mutex lock;	/* settings and power */
 	struct nvl_settings set;
+	bool hold;
 	struct nvl_subsys *subsys;
 };
 
@@ -150,6 +152,9 @@ struct nvl_device *nvl_device_alloc(const char *name);
 void nvl_device_free(struct nvl_device *device);
 int nvl_device_on(struct nvl_device *device);
 void nvl_device_off(struct nvl_device *device);
+int nvl_device_cut(struct nvl_device *device);
+int nvl_device_hold(struct nvl_device *device, bool hold);
+void nvl_device_drop(struct nvl_device *device);
 int nvl_device_timing(struct nvl_device *device, const struct nvc_timing *t);
 
 /* medium.c */

@@ -80,18 +80,59 @@ void nvl_core_reset(struct nvl_subsys *subsys)
 }
 
 /**
+ * nvl_core_cut() - the power goes
+ * @subsys: the subsystem, with no command in hand
+ * @lost: nvc_undo_units() entries: what is to be restored
+ *
+ * Return: entries of @lost.
+ */
+u32 nvl_core_cut(struct nvl_subsys *subsys, struct nvc_lost *lost)
+{
+	struct nvc_trace_input record;
+	u64 now;
+	u32 nr;
+
+	spin_lock(&subsys->core_lock);
+	now = ktime_get_ns();
+	nr = nvc_cut(subsys->core, now, lost, &subsys->ready);
+	record = nvl_input(subsys, NVC_TRACE_CUT, now);
+	nvl_trace_input(subsys, &record, sizeof(record));
+	spin_unlock(&subsys->core_lock);
+	return nr;
+}
+
+/**
+ * nvl_core_wake() - the power is on again, after it was switched off in order
+ * @subsys: the subsystem
+ */
+void nvl_core_wake(struct nvl_subsys *subsys)
+{
+	struct nvc_trace_input record;
+	u64 now;
+
+	spin_lock(&subsys->core_lock);
+	now = ktime_get_ns();
+	nvc_wake(subsys->core, now);
+	record = nvl_input(subsys, NVC_TRACE_WAKE, now);
+	nvl_trace_input(subsys, &record, sizeof(record));
+	spin_unlock(&subsys->core_lock);
+}
+
+/**
  * nvl_core_timing() - change how fast the medium is
  * @subsys: the subsystem
  * @timing: how fast
  *
- * Return: 0, -EINVAL, or -ERANGE.
+ * Return: 0, -EINVAL, -ERANGE, or -EBUSY (its state is open).
  */
 int nvl_core_timing(struct nvl_subsys *subsys, const struct nvc_timing *timing)
 {
 	struct nvc_trace_timing record = { .timing = *timing };
 	u64 now;
-	int err;
+	int err = nvl_state_enter(subsys);
 
+	if (err)
+		return err;
 	spin_lock(&subsys->core_lock);
 	now = ktime_get_ns();
 	err = nvc_set_timing(subsys->core, now, timing);
@@ -100,6 +141,7 @@ int nvl_core_timing(struct nvl_subsys *subsys, const struct nvc_timing *timing)
 		nvl_trace_input(subsys, &record, sizeof(record));
 	}
 	spin_unlock(&subsys->core_lock);
+	nvl_state_leave(subsys);
 	return err;
 }
 
@@ -108,19 +150,22 @@ int nvl_core_timing(struct nvl_subsys *subsys, const struct nvc_timing *timing)
  * @subsys: the subsystem
  * @model: all of them, as they shall be
  *
- * Return: 0, -EBUSY, or -ERANGE.
+ * Return: 0, -EBUSY (not while it is on, or its state is open), or -ERANGE.
  */
 int nvl_core_model(struct nvl_subsys *subsys, const struct nvc_model *model)
 {
 	u64 now;
-	int err;
+	int err = nvl_state_enter(subsys);
 
+	if (err)
+		return err;
 	spin_lock(&subsys->core_lock);
 	now = ktime_get_ns();
 	err = nvc_set_model(subsys->core, now, model);
 	if (!err)
 		nvl_input_model(subsys, nvc_seq(subsys->core), now, model);
 	spin_unlock(&subsys->core_lock);
+	nvl_state_leave(subsys);
 	return err;
 }
 
@@ -187,14 +232,16 @@ int nvl_core_ns(struct nvl_subsys *subsys, const struct nvc_ns_change *change)
  * @slot: of the rule
  * @rule: the rule, or NULL for none
  *
- * Return: 0, -EINVAL, or -ERANGE.
+ * Return: 0, -EINVAL, -ERANGE, or -EBUSY (its state is open).
  */
 int nvl_core_rule(struct nvl_subsys *subsys, u32 slot, const struct nvc_rule *rule)
 {
 	struct nvc_trace_rule record = {};
 	u64 now;
-	int err;
+	int err = nvl_state_enter(subsys);
 
+	if (err)
+		return err;
 	spin_lock(&subsys->core_lock);
 	now = ktime_get_ns();
 	err = nvc_set_rule(subsys->core, now, slot, rule);
@@ -207,5 +254,6 @@ int nvl_core_rule(struct nvl_subsys *subsys, u32 slot, const struct nvc_rule *ru
 		nvl_trace_input(subsys, &record, sizeof(record));
 	}
 	spin_unlock(&subsys->core_lock);
+	nvl_state_leave(subsys);
 	return err;
 }

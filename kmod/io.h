@@ -15,6 +15,8 @@
  * @bytes: of data in host memory
  * @nr_segments: of the worker's segments, how many are in use
  * @locked: the core is locked
+ * @seq: of what it writes, if old content is kept
+ * @kept_at: where that is kept
  */
 struct nvl_io {
 	struct nvl_worker *w;
@@ -25,6 +27,8 @@ struct nvl_io {
 	u32 bytes;
 	u32 nr_segments;
 	bool locked;
+	u64 seq;
+	u32 kept_at;
 };
 
 /* copy.c */

@@ -23,11 +23,14 @@ enum {
 /* A controller list: a count, then identifiers in ascending order. */
 #define NVL_LIST_MAX		2047
 
-/*
+/**
+ * nvl_freeze() - have no command in hand
+ * @subsys: the subsystem, its admin lock held
+ *
  * A worker holds its lock while it has a command in hand: with all of them
  * held, nobody copies to or from blocks that may soon be another namespace's.
  */
-static void nvl_ns_freeze(struct nvl_subsys *subsys)
+void nvl_freeze(struct nvl_subsys *subsys)
 {
 	unsigned int i, j;
 
@@ -37,7 +40,11 @@ static void nvl_ns_freeze(struct nvl_subsys *subsys)
 					     &subsys->admin_lock);
 }
 
-static void nvl_ns_thaw(struct nvl_subsys *subsys)
+/**
+ * nvl_thaw() - undo nvl_freeze()
+ * @subsys: the subsystem
+ */
+void nvl_thaw(struct nvl_subsys *subsys)
 {
 	unsigned int i, j;
 
@@ -51,9 +58,9 @@ static int nvl_ns_change(struct nvl_subsys *subsys, const struct nvc_ns_change *
 	int err;
 
 	lockdep_assert_held(&subsys->admin_lock);
-	nvl_ns_freeze(subsys);
+	nvl_freeze(subsys);
 	err = nvl_core_ns(subsys, change);
-	nvl_ns_thaw(subsys);
+	nvl_thaw(subsys);
 	return err;
 }
 

@@ -51,14 +51,14 @@
 #define NVL_CRITICAL_TEMPERATURE 353
 
 /**
- * enum nvl_state - as the control thread sees it
+ * enum nvl_ctrl_state - as the control thread sees it
  * @NVL_DISABLED: CC.EN is 0
  * @NVL_READY: CSTS.RDY is 1
  * @NVL_SHUT: shut down; waits for CC.EN to become 0
  * @NVL_FAILED: CSTS.CFS is 1
  * @NVL_GONE: the link is lost: everything reads as ones
  */
-enum nvl_state {
+enum nvl_ctrl_state {
 	NVL_DISABLED,
 	NVL_READY,
 	NVL_SHUT,
@@ -155,7 +155,7 @@ struct nvl_ctrl {
 
 	struct task_struct *task;
 	bool kicked;
-	enum nvl_state state;
+	enum nvl_ctrl_state state;
 	u32 cc;
 	u32 admin_head;
 	struct nvl_sq *asq;

@@ -116,23 +116,19 @@ int nvl_region_check(const struct nvl_place *place)
  * nvl_store_map() - claim and map the storage of a subsystem
  * @subsys: the subsystem, its place checked
  *
- * Return: 0, -EADDRINUSE (overlaps), or -ENOMEM.
+ * Return: 0, -EADDRINUSE (overlaps), or -ENOMEM; nvl_store_unmap() undoes either.
  */
 int nvl_store_map(struct nvl_subsys *subsys)
 {
 	u64 start = subsys->place->start + subsys->place->size - subsys->capacity;
 	struct nvl_store *store = &subsys->store;
-	int err;
 
 	if (nvl_region_taken(start, subsys->capacity))
 		return -EADDRINUSE;
 	store->claim = request_mem_region(start, subsys->capacity, "nvlab storage");
 	if (!store->claim)
 		return -ENOMEM;
-	err = nvl_store_map_spans(store);
-	if (err)
-		nvl_store_unmap(subsys);
-	return err;
+	return nvl_store_map_spans(store);
 }
 
 /**
@@ -143,7 +139,9 @@ void nvl_store_unmap(struct nvl_subsys *subsys)
 {
 	nvl_span_unmap(&subsys->store.tail);
 	nvl_span_unmap(&subsys->store.head);
-	release_mem_region(subsys->store.claim->start, subsys->capacity);
+	if (subsys->store.claim)
+		release_mem_region(subsys->store.claim->start, subsys->capacity);
+	subsys->store.claim = NULL;
 }
 
 /**

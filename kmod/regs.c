@@ -11,7 +11,8 @@
 #include "trace.h"
 
 /* CAP.TO in units of 500 ms: resets wait for copies that are under way. */
-#define NVL_CAP_TO	40ULL
+#define NVL_CAP_TO	40
+#define NVL_CAP_TO_MAX	255
 
 static u32 nvl_reg_read(const struct nvl_ctrl *ctrl, u32 reg)
 {
@@ -43,6 +44,14 @@ u32 *nvl_doorbell(struct nvl_ctrl *ctrl, u16 qid, bool cq)
 		       (2 * qid + cq) * (4 << NVL_DSTRD));
 }
 
+/* What becomes of a power cut comes on top; drivers wait no longer than this for CSTS.RDY. */
+static u64 nvl_cap_timeout(const struct nvl_ctrl *ctrl)
+{
+	u32 recovery = ctrl->set->kind == NVC_SSD ? ctrl->set->medium.recovery : 0;
+
+	return min_t(u64, NVL_CAP_TO + DIV_ROUND_UP(recovery, 500), NVL_CAP_TO_MAX);
+}
+
 /**
  * nvl_regs_init() - registers as after power on
  * @ctrl: the controller
@@ -51,7 +60,7 @@ void nvl_regs_init(struct nvl_ctrl *ctrl)
 {
 	u64 cap = (ctrl->set->entries - 1) |	/* MQES */
 		  1ULL << 16 |			/* CQR */
-		  NVL_CAP_TO << 24 |
+		  nvl_cap_timeout(ctrl) << 24 |
 		  (u64)NVL_DSTRD << 32 |
 		  1ULL << 37;			/* CSS: NVM command set */
 
@@ -222,7 +231,9 @@ bool nvl_regs_poll(struct nvl_ctrl *ctrl)
 	cc = nvl_reg_read(ctrl, NVME_REG_CC);
 	if (cc == ctrl->cc)
 		return false;
-	nvl_regs_cc(ctrl, cc);
+	/* after a power cut it takes its time; the caller comes back */
+	if (ktime_get_ns() >= ctrl->subsys->ready)
+		nvl_regs_cc(ctrl, cc);
 	return true;
 }
 

@@ -59,7 +59,7 @@ static u64 nvl_stat_all(const struct nvl_subsys *subsys, const struct nvl_stat *
 	u64 all = 0;
 	unsigned int i;
 
-	for (i = 0; i < subsys->nr_ctrls; i++)
+	for (i = 0; subsys->on && i < subsys->nr_ctrls; i++)
 		all = nvl_stat_join(stat, all, nvl_stat_ctrl(subsys->ctrls[i], stat));
 	return all;
 }
@@ -69,7 +69,7 @@ static u64 nvl_slow_all(const struct nvl_subsys *subsys)
 	u64 all = 0;
 	unsigned int i;
 
-	for (i = 0; i < subsys->nr_ctrls; i++)
+	for (i = 0; subsys->on && i < subsys->nr_ctrls; i++)
 		all += atomic64_read(&subsys->ctrls[i]->slow);
 	return all;
 }

@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * The life of a subsystem: from the memory up to what hosts see. All its
- * controllers run before any is shown, and none is stopped before all are
- * hidden, as an admin command of one reaches into the others.
+ * The life of a subsystem: made, what it holds is there, and with the power on
+ * it has controllers. All of them run before any is shown, and none is stopped
+ * before all are hidden, as an admin command of one reaches into the others.
  */
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
 
+#include <linux/bitops.h>
 #include <linux/ktime.h>
 #include <linux/mm.h>
 #include <linux/slab.h>
@@ -60,7 +61,6 @@ static void nvl_subsys_init(struct nvl_subsys *subsys, struct nvl_device *device
 	subsys->life = &device->life;
 	subsys->nr_ctrls = device->place.bars;
 	subsys->capacity = device->place.size - (u64)device->place.bars * NVL_BAR_SIZE;
-	subsys->born = ktime_get_ns();
 	spin_lock_init(&subsys->core_lock);
 	mutex_init(&subsys->admin_lock);
 	for (i = 0; i < NVL_PAGE_LOCKS; i++)
@@ -70,14 +70,30 @@ static void nvl_subsys_init(struct nvl_subsys *subsys, struct nvl_device *device
 		subsys->ns[i].shared = subsys->nr_ctrls > 1;
 }
 
+static int nvl_subsys_alloc(struct nvl_subsys *subsys, struct nvl_device *device)
+{
+	return nvl_trace_alloc(subsys) ?: nvl_subsys_init_core(subsys) ?:
+	       nvl_spaces_make(subsys, device) ?: nvl_faults_arm(subsys, device) ?:
+	       nvl_undo_alloc(subsys) ?: nvl_store_map(subsys);
+}
+
+static void nvl_subsys_release(struct nvl_subsys *subsys)
+{
+	nvl_store_unmap(subsys);
+	nvl_undo_free(subsys);
+	kvfree(subsys->core);
+	nvl_trace_free(subsys);
+	kvfree(subsys);
+}
+
 /**
- * nvl_subsys_alloc() - make the subsystem of a device
+ * nvl_subsys_make() - make the subsystem of a device, its power off
  * @device: the device, locked, its place found
  *
  * Return: the subsystem, -EINVAL or -ERANGE (a value), -ENOMEM, or as
- * nvl_spaces_make() and nvl_faults_arm().
+ * nvl_spaces_make(), nvl_faults_arm(), nvl_store_map() and nvl_trace_show().
  */
-struct nvl_subsys *nvl_subsys_alloc(struct nvl_device *device)
+struct nvl_subsys *nvl_subsys_make(struct nvl_device *device)
 {
 	struct nvl_subsys *subsys;
 	int err;
@@ -86,29 +102,44 @@ struct nvl_subsys *nvl_subsys_alloc(struct nvl_device *device)
 	if (!subsys)
 		return ERR_PTR(-ENOMEM);
 	nvl_subsys_init(subsys, device);
-	err = nvl_trace_alloc(subsys) ?: nvl_subsys_init_core(subsys) ?:
-	      nvl_spaces_make(subsys, device) ?: nvl_faults_arm(subsys, device) ?:
-	      nvl_subsys_alloc_ctrls(subsys);
-	if (err) {
-		nvl_subsys_free(subsys);
-		return ERR_PTR(err);
-	}
+	err = nvl_subsys_alloc(subsys, device);
+	if (err)
+		goto release;
+	err = nvl_trace_show(subsys);
+	if (err)
+		goto release;
+	err = nvl_state_show(subsys);
+	if (err)
+		goto hide_trace;
 	return subsys;
+
+hide_trace:
+	nvl_trace_hide(subsys);
+release:
+	nvl_subsys_release(subsys);
+	return ERR_PTR(err);
 }
 
 /**
- * nvl_subsys_free() - free a subsystem
- * @subsys: the subsystem, stopped or never started
+ * nvl_subsys_free() - undo nvl_subsys_make()
+ * @subsys: the subsystem, its power off
  */
 void nvl_subsys_free(struct nvl_subsys *subsys)
 {
+	nvl_state_hide(subsys);
+	nvl_trace_hide(subsys);
+	nvl_subsys_release(subsys);
+}
+
+static void nvl_subsys_free_ctrls(struct nvl_subsys *subsys)
+{
 	unsigned int i;
 
-	for (i = 0; i < subsys->nr_ctrls && subsys->ctrls[i]; i++)
-		nvl_ctrl_free(subsys->ctrls[i]);
-	kvfree(subsys->core);
-	nvl_trace_free(subsys);
-	kvfree(subsys);
+	for (i = 0; i < subsys->nr_ctrls; i++) {
+		if (subsys->ctrls[i])
+			nvl_ctrl_free(subsys->ctrls[i]);
+		subsys->ctrls[i] = NULL;
+	}
 }
 
 /* The first @nr of them. */
@@ -158,37 +189,52 @@ static int nvl_subsys_show_ctrls(struct nvl_subsys *subsys)
 	return 0;
 }
 
+static int nvl_subsys_power(struct nvl_subsys *subsys)
+{
+	int err;
+
+	err = nvl_subsys_alloc_ctrls(subsys);
+	if (err)
+		goto free_ctrls;
+	err = nvl_subsys_start_ctrls(subsys);
+	if (err)
+		goto free_ctrls;
+	err = nvl_subsys_show_ctrls(subsys);
+	if (err)
+		goto stop_ctrls;
+	return 0;
+
+stop_ctrls:
+	nvl_subsys_stop_ctrls(subsys, subsys->nr_ctrls);
+free_ctrls:
+	nvl_subsys_free_ctrls(subsys);
+	return err;
+}
+
 /**
- * nvl_subsys_start() - from the memory up to what others see
+ * nvl_subsys_start() - turn the power on, and show the controllers to hosts
  * @subsys: the subsystem
  *
- * Return: 0, or as nvl_store_map(), nvl_trace_show(), nvl_ctrl_start() and
- * nvl_ctrl_show().
+ * Return: 0, -EBUSY (its state is open), -EBADMSG (what was written there is no
+ * state of this device), or as nvl_ctrl_alloc(), nvl_ctrl_start() and nvl_ctrl_show().
  */
 int nvl_subsys_start(struct nvl_subsys *subsys)
 {
 	int err;
 
-	err = nvl_store_map(subsys);
+	err = nvl_state_close(subsys);
 	if (err)
 		return err;
-	err = nvl_subsys_start_ctrls(subsys);
+	if (subsys->ran)
+		nvl_core_wake(subsys);
+	subsys->ran = true;
+	subsys->born = ktime_get_ns();
+	subsys->life->cycles++;
+	err = nvl_subsys_power(subsys);
 	if (err)
-		goto unmap;
-	err = nvl_trace_show(subsys);
-	if (err)
-		goto stop_ctrls;
-	err = nvl_subsys_show_ctrls(subsys);
-	if (err)
-		goto hide_trace;
-	return 0;
-
-hide_trace:
-	nvl_trace_hide(subsys);
-stop_ctrls:
-	nvl_subsys_stop_ctrls(subsys, subsys->nr_ctrls);
-unmap:
-	nvl_store_unmap(subsys);
+		nvl_state_open(subsys);
+	else
+		subsys->on = true;
 	return err;
 }
 
@@ -204,6 +250,14 @@ static void nvl_subsys_note_end(struct nvl_subsys *subsys)
 	subsys->life->on += ktime_get_ns() - subsys->born;
 }
 
+static void nvl_subsys_unplug(struct nvl_subsys *subsys)
+{
+	nvl_subsys_hide_ctrls(subsys, subsys->nr_ctrls);
+	nvl_subsys_stop_ctrls(subsys, subsys->nr_ctrls);
+	nvl_subsys_note_end(subsys);
+	nvl_subsys_free_ctrls(subsys);
+}
+
 /**
  * nvl_subsys_stop() - undo nvl_subsys_start(), in use or not
  * @subsys: the subsystem
@@ -211,9 +265,56 @@ static void nvl_subsys_note_end(struct nvl_subsys *subsys)
 void nvl_subsys_stop(struct nvl_subsys *subsys)
 {
 	nvl_trace_end(subsys);
-	nvl_subsys_hide_ctrls(subsys, subsys->nr_ctrls);
-	nvl_subsys_stop_ctrls(subsys, subsys->nr_ctrls);
-	nvl_trace_hide(subsys);
-	nvl_store_unmap(subsys);
-	nvl_subsys_note_end(subsys);
+	nvl_subsys_unplug(subsys);
+	subsys->on = false;
+	nvl_state_open(subsys);
+}
+
+/* From one moment on nothing is fetched or completed, nor is a command in hand. */
+static void nvl_subsys_fail(struct nvl_subsys *subsys, struct nvc_lost *lost)
+{
+	unsigned int i;
+	u32 nr;
+
+	mutex_lock(&subsys->admin_lock);
+	nvl_freeze(subsys);
+	for (i = 0; i < subsys->nr_ctrls; i++)
+		set_bit(NVL_TROUBLE_UNPLUG, &subsys->ctrls[i]->trouble);
+	nr = nvl_core_cut(subsys, lost);
+	nvl_undo_restore(subsys, lost, nr);
+	nvl_thaw(subsys);
+	mutex_unlock(&subsys->admin_lock);
+	for (i = 0; i < subsys->nr_ctrls; i++)
+		nvl_control_kick(subsys->ctrls[i]);
+}
+
+/**
+ * nvl_subsys_cut() - the power fails, and comes back
+ * @subsys: the subsystem, its power on
+ *
+ * To hosts the link is lost, and then there is a drive again, which takes its
+ * time to get ready.
+ *
+ * Return: 0, -ENOMEM (nothing has happened), or as nvl_subsys_start() (its
+ * power stays off).
+ */
+int nvl_subsys_cut(struct nvl_subsys *subsys)
+{
+	struct nvc_lost *lost;
+	int err;
+
+	lost = kvcalloc(nvc_undo_units(subsys->core) + 1, sizeof(*lost), GFP_KERNEL);
+	if (!lost)
+		return -ENOMEM;
+	nvl_subsys_fail(subsys, lost);
+	kvfree(lost);
+	nvl_subsys_unplug(subsys);
+	subsys->born = ktime_get_ns();
+	subsys->life->cycles++;
+	err = nvl_subsys_power(subsys);
+	if (err) {
+		subsys->on = false;
+		nvl_state_open(subsys);
+	}
+	return err;
 }

@@ -11,6 +11,7 @@
 #include "admin.h"
 #include "device.h"
 #include "nvc.h"
+#include "undo.h"
 
 /* Locks of storage, a page each in turn. */
 #define NVL_PAGE_LOCKS	64
@@ -45,12 +46,17 @@ struct nvl_page_lock {
 	spinlock_t lock;	/* the pages */
 } ____cacheline_aligned_in_smp;
 
+struct nvl_state;
+
 /**
- * struct nvl_subsys - the subsystem of a device
+ * struct nvl_subsys - the subsystem of a device: on, or held with its power off
  * @name: of the device
  * @set: its settings
  * @place: where its memory is
  * @life: what outlasts the power
+ * @on: whether the power is on
+ * @ran: whether it was on before
+ * @ready: after a power cut, when controllers can be enabled again, ns
  * @born: when the power went on, ns
  * @store: the storage
  * @capacity: bytes of it
@@ -59,8 +65,10 @@ struct nvl_page_lock {
  * @core_lock: orders what enters the core
  * @admin_lock: held over an admin command: of several controllers one at a time
  * @ns: namespaces, by NSID
+ * @undo: what a power cut may bring back, or NULL
  * @trace: every input of the core, or NULL
- * @ctrls: the controllers
+ * @state: what others read and write of it while the power is off
+ * @ctrls: the controllers, while the power is on
  * @nr_ctrls: how many
  */
 struct nvl_subsys {
@@ -68,6 +76,9 @@ struct nvl_subsys {
 	const struct nvl_settings *set;
 	const struct nvl_place *place;
 	struct nvl_life *life;
+	bool on;
+	bool ran;
+	u64 ready;
 	u64 born;
 
 	struct nvl_store store;
@@ -77,7 +88,9 @@ struct nvl_subsys {
 	spinlock_t core_lock;		/* the core, as its interface wants */
 	struct mutex admin_lock;	/* namespaces, before the workers' locks */
 	struct nvl_ns ns[NVC_MAX_NS + 1];
+	struct nvl_undo *undo;
 	struct nvl_trace *trace;
+	struct nvl_state *state;
 
 	struct nvl_ctrl *ctrls[NVL_MAX_CTRLS];
 	unsigned int nr_ctrls;
@@ -106,11 +119,35 @@ static inline u32 nvl_all_ctrls(const struct nvl_subsys *subsys)
 	return GENMASK(subsys->nr_ctrls - 1, 0);
 }
 
+/**
+ * nvl_device_is_on() - whether hosts see a device
+ * @device: the device, locked
+ *
+ * Return: true if the power is on.
+ */
+static inline bool nvl_device_is_on(const struct nvl_device *device)
+{
+	return device->subsys && device->subsys->on;
+}
+
 /* subsys.c */
-struct nvl_subsys *nvl_subsys_alloc(struct nvl_device *device);
+struct nvl_subsys *nvl_subsys_make(struct nvl_device *device);
 void nvl_subsys_free(struct nvl_subsys *subsys);
 int nvl_subsys_start(struct nvl_subsys *subsys);
 void nvl_subsys_stop(struct nvl_subsys *subsys);
+int nvl_subsys_cut(struct nvl_subsys *subsys);
+
+/* namespace.c */
+void nvl_freeze(struct nvl_subsys *subsys);
+void nvl_thaw(struct nvl_subsys *subsys);
+
+/* state.c */
+int nvl_state_show(struct nvl_subsys *subsys);
+void nvl_state_hide(struct nvl_subsys *subsys);
+int nvl_state_enter(struct nvl_subsys *subsys);
+void nvl_state_leave(struct nvl_subsys *subsys);
+int nvl_state_close(struct nvl_subsys *subsys);
+void nvl_state_open(struct nvl_subsys *subsys);
 
 /* region.c */
 int nvl_region_check(const struct nvl_place *place);

@@ -188,6 +188,8 @@ struct nvl_ring *nvl_trace_ring(const struct nvl_ctrl *ctrl, unsigned int worker
 /* input.c */
 int nvl_core_init(struct nvl_subsys *subsys, const struct nvc_config *config);
 void nvl_core_reset(struct nvl_subsys *subsys);
+u32 nvl_core_cut(struct nvl_subsys *subsys, struct nvc_lost *lost);
+void nvl_core_wake(struct nvl_subsys *subsys);
 int nvl_core_timing(struct nvl_subsys *subsys, const struct nvc_timing *timing);
 void nvl_core_cache(struct nvl_subsys *subsys, u16 ctrl, bool on);
 int nvl_core_ns(struct nvl_subsys *subsys, const struct nvc_ns_change *change);

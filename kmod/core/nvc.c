@@ -182,6 +182,11 @@ u32 nvc_run(const struct nvc *c, u32 nsid, u64 slba, u32 nlb, bool *written)
 	return run >> (ns->block_shift - NVC_MIN_BLOCK_SHIFT);
 }
 
+u64 nvc_stretch(const struct nvc *c, u64 sector, u64 count, bool *written)
+{
+	return nvc_map_run(&c->written, (struct nvc_extent){ sector, count }, written);
+}
+
 u32 nvc_readable(const struct nvc *c, u32 nsid, u64 slba, u32 nlb)
 {
 	const struct nvc_ns *ns = &c->ns[nsid - 1];

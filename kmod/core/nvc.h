@@ -444,6 +444,17 @@ void nvc_submit(struct nvc *c, const struct nvc_cmd *cmd,
 u32 nvc_run(const struct nvc *c, u32 nsid, u64 slba, u32 nlb, bool *written);
 
 /**
+ * nvc_stretch() - the same of the medium, whatever namespaces there are
+ * @c: the device
+ * @sector: first of 512 bytes, inside the medium
+ * @count: sectors to look at, at least one, all inside the medium
+ * @written: true: they hold data; false: they read as zeros
+ *
+ * Return: sectors from @sector that are alike, 1 to @count.
+ */
+u64 nvc_stretch(const struct nvc *c, u64 sector, u64 count, bool *written);
+
+/**
  * nvc_readable() - how far a namespace can be read
  * @c: the device
  * @nsid: a namespace that exists

@@ -46,6 +46,8 @@ enum nvc_trace_size {
  * @NVC_TRACE_CACHE: the volatile write cache was enabled or disabled for a controller
  * @NVC_TRACE_MODEL: some parameters of the medium: with seq 0 of NVC_TRACE_CONFIG,
  *	else of a change, whose records come one after the other
+ * @NVC_TRACE_CUT: the power went
+ * @NVC_TRACE_WAKE: the power is on again after it was switched off in order
  */
 enum nvc_trace_kind {
 	NVC_TRACE_COMMAND = 1,
@@ -57,6 +59,8 @@ enum nvc_trace_kind {
 	NVC_TRACE_NS = 7,
 	NVC_TRACE_CACHE = 8,
 	NVC_TRACE_MODEL = 9,
+	NVC_TRACE_CUT = 10,
+	NVC_TRACE_WAKE = 11,
 };
 
 /** enum nvc_trace_posted - instead of a status that the host got */

@@ -148,6 +148,8 @@ class TraceKind(IntEnum):
     RULE = lib.NVC_TRACE_RULE
     NAMESPACE = lib.NVC_TRACE_NS
     CACHE = lib.NVC_TRACE_CACHE
+    CUT = lib.NVC_TRACE_CUT
+    WAKE = lib.NVC_TRACE_WAKE
     MODEL = lib.NVC_TRACE_MODEL
 
 

@@ -166,6 +166,10 @@ def _change(device: Device, run: NDArray[np.void], models: dict[int, dict[str, i
             device.set_rule(int(rule["input"]["slot"]), _rule(rule), now)
         elif kind == TraceKind.CACHE:
             device.set_cache(bool(rule["input"]["set"]), now, int(rule["input"]["slot"]))
+        elif kind == TraceKind.CUT:
+            device.cut(now)
+        elif kind == TraceKind.WAKE:
+            device.wake(now)
         elif kind == TraceKind.MODEL:
             device.set_model(now, **models[int(timing["input"]["seq"])])
         else:

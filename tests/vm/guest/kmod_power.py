@@ -1,0 +1,342 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The power of an SSD: cut while it is written to, switched off in order, and what it holds taken elsewhere and back."""
+
+from __future__ import annotations
+
+import argparse
+import errno
+import mmap
+import os
+import random
+import struct
+import threading
+import time
+from pathlib import Path
+
+from kmod_common import (
+    CONFIGFS,
+    check,
+    controller,
+    disk,
+    equal,
+    errno_of,
+    fio,
+    load,
+    main,
+    make,
+    new_messages,
+    page_buffer,
+    parser,
+    passthru,
+    powered,
+    run,
+    size,
+    stats,
+    unload,
+    wait_for,
+    write,
+)
+from kmod_ssd import REGION, SMALL
+from kmod_traced import CHECKOUT, Reading, twin
+
+MIB = 1 << 20
+BLOCK = 4096
+BLOCKS = 2000  # that are written to
+SLOW = SMALL | {"program_lsb": 400_000, "program_msb": 800_000, "buffer": 256}  # so that much is under way
+CUTS = 12
+
+
+class Ledger:
+    """Which version of each block was begun, which was acknowledged, and which is durable."""
+
+    def __init__(self) -> None:
+        self.begun = [0] * BLOCKS
+        self.acked = [0] * BLOCKS
+        self.durable = [0] * BLOCKS
+
+
+def stamped(block: int, version: int) -> bytes:
+    """The content of a block: its name in every 512 bytes."""
+    return struct.pack("<QQ", block, version).ljust(512, b"\x5a") * (BLOCK // 512)
+
+
+class Writer(threading.Thread):
+    """Writes random blocks, some of them with FUA, flushes now and then, and keeps the ledger; ends with the first error."""
+
+    def __init__(self, node: Path, ledger: Ledger, seed: int) -> None:
+        super().__init__()
+        self.node, self.ledger, self.random = node, ledger, random.Random(seed)
+        self.written = 0
+        self.error = 0
+        self.start()
+
+    def run(self) -> None:
+        buffer = mmap.mmap(-1, BLOCK)
+        plain, fua = (os.open(self.node, os.O_WRONLY | os.O_DIRECT | flag) for flag in (0, os.O_DSYNC))
+        try:
+            while True:
+                self.one(plain, fua, buffer)
+        except OSError as error:
+            self.error = error.errno or -1
+        finally:
+            os.close(plain)
+            os.close(fua)
+
+    def one(self, plain: int, fua: int, buffer: mmap.mmap) -> None:
+        ledger, block, durable = self.ledger, self.random.randrange(BLOCKS), self.random.random() < 0.05
+        version = ledger.begun[block] = ledger.begun[block] + 1
+        buffer[:] = stamped(block, version)
+        os.pwritev(fua if durable else plain, [buffer], block * BLOCK)
+        ledger.acked[block] = version
+        if durable:
+            ledger.durable[block] = version
+        self.written += 1
+        if not self.written % 64:
+            before = list(ledger.acked)
+            os.fsync(plain)
+            ledger.durable = before
+
+
+def found(node: Path) -> list[int]:
+    """The version of each block on the drive; -1 where it is no version of this block, or not one alone."""
+    versions = []
+    buffer = mmap.mmap(-1, BLOCK)
+    fd = os.open(node, os.O_RDONLY | os.O_DIRECT)
+    try:
+        for block in range(BLOCKS):
+            os.preadv(fd, [buffer], block * BLOCK)
+            name, version = struct.unpack_from("<QQ", buffer)
+            whole = buffer[:] == (stamped(block, version) if version else bytes(BLOCK))
+            versions.append(version if whole and name in (block, 0) else -1)
+    finally:
+        os.close(fd)
+    return versions
+
+
+def pull(device: Path, seed: int, ledger: Ledger, least: int) -> None:
+    """Cut the power under a writer; see what is left."""
+    writer = Writer(disk(device), ledger, seed)
+    wait_for("writes", lambda: writer.written > least or not writer.is_alive())
+    equal(f"cut {seed}", write(device / "cut", 1), 0)
+    writer.join(60)
+    check(f"the writer met an error {seed}", writer.error, alive=writer.is_alive())
+    versions = found(disk(device))
+    torn = [block for block, version in enumerate(versions) if version < 0]
+    lost = [block for block, version in enumerate(versions) if version < ledger.durable[block]]
+    never = [block for block, version in enumerate(versions) if version > ledger.begun[block]]
+    equal(f"torn, lost though durable, never written {seed}", (torn, lost, never), ([], [], []))
+    # what is there now is what there was before whatever comes
+    ledger.begun, ledger.acked, ledger.durable = list(versions), list(versions), list(versions)
+
+
+def smart(device: Path) -> tuple[int, int]:
+    """Power cycles and unsafe shutdowns."""
+    data = page_buffer(512)
+    with open(f"/dev/{controller(device).name}", "rb") as node:
+        passthru(node.fileno(), opcode=2, nsid=0xFFFFFFFF, data=data, cdw10=2 | 127 << 16)
+    return struct.unpack_from("<QQQ", data.raw, 112)[::2]
+
+
+def cuts(args: argparse.Namespace) -> None:
+    """Again and again, with a write-back cache, at any moment; the twin says the same of each."""
+    settings = {"kind": "ssd", "memmap_start": size(args.start), "memmap_size": REGION, "vwc": 1, "seed": 3, "cpus": args.cpus}
+    medium = {f"medium/{name}": value for name, value in SLOW.items()}
+    chance = random.Random(5)
+    with powered("p", **settings, **medium, trace=16384, trace_lossless=1) as device:
+        reading = Reading("p", 0.002)
+        disk(device)
+        ledger, before = Ledger(), smart(device)
+        for seed in range(CUTS):
+            pull(device, seed, ledger, chance.randrange(20, 700))
+        equal("cycles, unsafe ones", [b - a for a, b in zip(before, smart(device), strict=True)], [CUTS, CUTS])
+        live = stats(device)
+        check("something was lost", live["lost_units"] > 0, lost=live["lost_units"])
+        equal("cuts", live["power_cuts"], CUTS)
+        run("udevadm", "settle")
+        raw, live = reading.finish(), stats(device)
+        equal("nothing was lost of the trace", reading.reader.overruns, 0)
+        reading.reader.close()
+    said = twin(args.python, raw, 1000)
+    if said:
+        equal("the twin's map is sound", said["wrong"], None)
+        equal("the twin's accounts", {name: live[name] for name in said["accounts"]}, said["accounts"])
+
+
+def protected(args: argparse.Namespace) -> None:
+    """With capacitors nothing acknowledged is ever lost, and with a recovery time one waits."""
+    settings = {"kind": "ssd", "memmap_start": size(args.start), "memmap_size": REGION, "vwc": 0, "cpus": args.cpus}
+    medium = {f"medium/{name}": value for name, value in (SLOW | {"plp": 1, "recovery": 1500}).items()}
+    with powered("p", **settings, **medium) as device:
+        writer = Writer(disk(device), Ledger(), 1)
+        wait_for("writes", lambda: writer.written > 300)
+        began = time.monotonic()
+        equal("cut", write(device / "cut", 1), 0)
+        writer.join(60)
+        versions = found(disk(device))
+        check("it took its time", time.monotonic() - began > 1.5, seconds=time.monotonic() - began)
+        acked, begun = writer.ledger.acked, writer.ledger.begun
+        equal("lost", [block for block in range(BLOCKS) if not acked[block] <= versions[block] <= begun[block]], [])
+        equal("off", write(device / "power", 0), 0)
+        equal("a cut of what is off", write(device / "cut", 1), errno.ENODEV)
+        equal("no such cut", write(device / "cut", 0), errno.EINVAL)
+
+
+def node_of(name: str) -> Path:
+    return Path(f"/dev/nvlab-state-{name}")
+
+
+def held(args: argparse.Namespace) -> bytes:
+    """Switched off in order, it holds what it held; its state can be read, and is written to another."""
+    half = REGION
+    settings = {"kind": "ssd", "memmap_size": half, "vwc": 1, "seed": 3, "cpus": args.cpus}
+    medium = {f"medium/{name}": value for name, value in SMALL.items()}
+    one = make("one", memmap_start=size(args.start), **settings, **medium)
+    equal("hold", write(one / "hold", 1), 0)
+    equal("held, and off", ((one / "hold").read_text(), (one / "power").read_text()), ("1\n", "0\n"))
+    equal("its settings are busy", write(one / "block_size", 4096), errno.EBUSY)
+    equal("power", write(one / "power", 1), 0)
+    node = disk(one)
+    equal("its state is nobody's business while on", errno_of(lambda: os.open(node_of("one"), os.O_RDONLY)), errno.EBUSY)
+    done = fio(node, "--rw=randwrite", "--bs=4k", "--iodepth=8", "--norandommap", "--number_ios=24000", "--fsync=1000")
+    check("aged", done.returncode == 0, err=done.stderr[-300:])
+    run("sync")
+    want = node.read_bytes()
+    equal("off", write(one / "power", 0), 0)
+    before = stats(one)
+    with node_of("one").open("rb", buffering=0) as state:
+        equal("one at a time", errno_of(lambda: os.open(node_of("one"), os.O_RDONLY)), errno.EBUSY)
+        equal("no power meanwhile", write(one / "power", 1), errno.EBUSY)
+        equal("no change meanwhile", write(one / "medium/erase", 1000), errno.EBUSY)
+        whole = read_all(state)
+    equal("on", write(one / "power", 1), 0)
+    check("its content is there", disk(one).read_bytes() == want)
+    after = stats(one)
+    equal("so is its past", [after[k] for k in ("erases", "gc_units")], [before[k] for k in ("erases", "gc_units")])
+    moved(args, whole, want, settings | medium)
+    equal("off", write(one / "power", 0), 0)
+    equal("let go", write(one / "hold", 0), 0)
+    equal("its settings are free", write(one / "block_size", 4096), 0)
+    one.rmdir()
+    return whole
+
+
+def read_all(state: object) -> bytes:
+    """All of a state, in odd pieces."""
+    pieces, lengths = [], [1, 100, 4096, 70_000, 1 << 20]
+    while piece := state.read(lengths[len(pieces) % len(lengths)]):  # type: ignore[attr-defined]
+        pieces.append(piece)
+    return b"".join(pieces)
+
+
+def write_all(name: str, raw: bytes) -> int:
+    """0 or the errno."""
+    with node_of(name).open("wb", buffering=0) as state:
+        at = 0
+        while at < len(raw):
+            try:
+                at += state.write(raw[at:at + 1_000_003])
+            except OSError as error:
+                return error.errno or -1
+    return 0
+
+
+def moved(args: argparse.Namespace, whole: bytes, want: bytes, settings: dict[str, object]) -> None:
+    """Written to a drive of the same make; refused by another, and when it is damaged."""
+    two = make("two", memmap_start=size(args.start) + REGION, **settings)
+    equal("hold", write(two / "hold", 1), 0)
+    with node_of("two").open("rb", buffering=0) as state:
+        beginning = len(whole) - 64 * MIB
+        fresh = read_all(state)
+        equal("a new one holds nothing", fresh[beginning:].strip(b"\0"), b"")
+    for name, raw, now, later in (
+        ("no state", b"x" * 100_000, errno.EINVAL, errno.EBADMSG),
+        ("half a state", whole[:beginning // 2], 0, errno.EBADMSG),
+        ("a damaged one", whole[:5000] + bytes([whole[5000] ^ 1]) + whole[5001:], 0, errno.EBADMSG),
+    ):
+        equal(f"{name}: written", write_all("two", raw), now)
+        with new_messages() as said:
+            got = write(two / "power", 1)
+        if now:  # nothing of it was taken
+            equal(f"{name}: power", got, 0)
+            equal("off", write(two / "power", 0), 0)
+        else:
+            equal(f"{name}: power", got, later)
+            check(f"{name}: says why", any("is no state of this device" in line for line in said), said=said[-2:])
+            equal("hold again", write(two / "hold", 1), 0)
+    equal("beyond its end", write_all("two", whole + b"x"), errno.ENOSPC)
+    equal("all of it", write_all("two", whole), 0)
+    equal("power", write(two / "power", 1), 0)
+    check("the other's content", disk(two).read_bytes() == want)
+    equal("off", write(two / "power", 0), 0)
+    two.rmdir()
+    other = make("other", memmap_start=size(args.start) + REGION, **{**settings, "seed": 4})
+    equal("hold", write(other / "hold", 1), 0)
+    equal("of another drive", write_all("other", whole), errno.EMEDIUMTYPE)
+    other.rmdir()
+
+
+AGED = """
+import sys
+import numpy as np
+from pathlib import Path
+sys.path.insert(0, sys.argv[1])
+from nvlab.sim import Config, Device, Kind, Opcode, commands, model
+medium = dict(pair.split("=") for pair in sys.argv[3].split(","))
+device = Device(Config(blocks=131072, seed=3, kind=Kind.SSD, block_shift=9, vwc=True,
+                       model=model(**{k: int(v) for k, v in medium.items()})))
+rng = np.random.default_rng(1)
+units = 131072 // 8
+device.submit(commands(Opcode.WRITE, np.arange(units) * 8, 8))
+for _ in range(6):
+    device.submit(commands(Opcode.WRITE, rng.integers(0, units, units) * 8, 8))
+Path(sys.argv[2]).write_bytes(device.save())
+before = device.stats()
+device.submit(commands(Opcode.WRITE, rng.integers(0, units, units) * 8, 8))
+after = device.stats()
+host = after["host_units"] - before["host_units"]
+print((host + after["gc_units"] - before["gc_units"]) / host)
+"""
+
+
+def aged(args: argparse.Namespace) -> None:
+    """A drive aged in the simulator is at steady state from its first second; blocks it says are written read as zeros."""
+    path = Path("/tmp/aged")
+    words = ",".join(f"{name}={value}" for name, value in SMALL.items())
+    done = run(args.python, "-c", AGED, str(CHECKOUT), str(path), words)
+    if not check("aged in the simulator", done.returncode == 0, err=done.stderr[-500:]):
+        return
+    expected = float(done.stdout)
+    settings = {"kind": "ssd", "memmap_size": REGION, "vwc": 1, "seed": 3, "cpus": args.cpus}
+    medium = {f"medium/{name}": value for name, value in SMALL.items()}
+    device = make("old", memmap_start=size(args.start), **settings, **medium)
+    equal("hold", write(device / "hold", 1), 0)
+    equal("state", write_all("old", path.read_bytes()), 0)
+    equal("power", write(device / "power", 1), 0)
+    node = disk(device)
+    equal("reads as zeros", node.read_bytes().strip(b"\0"), b"")
+    before = stats(device)
+    done = fio(node, "--rw=randwrite", "--bs=4k", "--iodepth=8", "--norandommap", "--number_ios=6000", "--randrepeat=0")
+    check("written", done.returncode == 0, err=done.stderr[-300:])
+    after = stats(device)
+    host = after["host_units"] - before["host_units"]
+    waf = (host + after["gc_units"] - before["gc_units"]) / host
+    check("at steady state at once", abs(waf / expected - 1) < 0.15, waf=waf, expected=expected)
+    device.rmdir()
+
+
+def body(args: argparse.Namespace) -> None:
+    """All of it."""
+    equal("load", load(args.module), 0)
+    cuts(args)
+    protected(args)
+    held(args)
+    aged(args)
+    equal("nothing is left", sorted(p.name for p in CONFIGFS.iterdir()), ["free", "pool", "version"])
+    equal("no node is left", list(Path("/dev").glob("nvlab-state-*")), [])
+    equal("unload", unload(), 0)
+
+
+if __name__ == "__main__":
+    arguments = parser(__doc__)
+    arguments.add_argument("--python", default="python3", help="one with numpy, for the simulator")
+    main(body, arguments)
