@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from nvlab import __version__
-from nvlab.errors import EnvironmentNotReady, GuestLost, NvlabError
+from nvlab.errors import EnvironmentNotReady, GuestLost, NvlabError, UsageError
 
 Command = Callable[[argparse.Namespace], int]
 
@@ -147,6 +147,49 @@ def _kmod_build(args: argparse.Namespace) -> int:
     return 0
 
 
+def _grub_plan(args: argparse.Namespace) -> int:
+    from nvlab.host import grub, reservation
+    from nvlab.host.edge import Host
+
+    change = grub.prepare(Host(), reservation.request_of(vars(args)))
+    _result(args, change.to_json(), f"{change.describe()}\nNext: nvlab grub apply, with the same options")
+    return 0
+
+
+def _grub_apply(args: argparse.Namespace) -> int:
+    from nvlab.host import grub, reservation
+    from nvlab.host.edge import Host
+
+    screen, host = _screen(args), Host()
+    change = grub.prepare(host, reservation.request_of(vars(args)))
+    screen.line(change.describe())
+    if not args.yes and sys.stdin.isatty() and input("apply this? [y/N] ").strip().lower() not in ("y", "yes"):
+        raise UsageError("not applied; nothing was touched")
+    changed = grub.apply(host, change)
+    said = change.by_hand if changed else "all of it was applied before\n"
+    _result(args, change.to_json() | {"changed": changed}, f"{said}Next: reboot, then nvlab grub check")
+    return 0
+
+
+def _grub_revert(args: argparse.Namespace) -> int:
+    from nvlab.host import grub
+    from nvlab.host.edge import Host
+
+    undone = grub.revert(Host())
+    text = "everything is as it was. Next: reboot" if undone else "no reservation is applied; nothing to do"
+    _result(args, {"changed": undone}, text)
+    return 0
+
+
+def _grub_check(args: argparse.Namespace) -> int:
+    from nvlab.host import bootcheck
+    from nvlab.host.edge import Host
+
+    found = bootcheck.check(Host())
+    _result(args, [vars(f) for f in found], "\n".join(map(str, found)))
+    return 0 if all(f.ok for f in found) else EnvironmentNotReady.exit_code
+
+
 def _schema(args: argparse.Namespace) -> int:
     from nvlab.scenario import json_schema
 
@@ -263,11 +306,36 @@ def _other_verbs(verbs: Any) -> None:
     build.add_argument("directory", nargs="?", type=Path, help="a module's source directory (default: nvlab's own)")
     build.add_argument("--kernel", help="installed release or kernel build tree (default: the running kernel)")
     build.add_argument("--into", type=Path, help="where the .ko goes (default: here)")
+    _grub_verbs(verbs)
     _verb(verbs, "schema", _schema, "JSON Schema of scenario files, for editors", "nvlab schema > nvlab.schema.json")
     guest = verbs.add_parser("guest", help="the throwaway VM").add_subparsers(dest="action", required=True, metavar="ACTION")
     stop = _verb(guest, "stop", _guest_stop, "end a guest in which no lab lives", "nvlab guest stop")
     stop.add_argument("--force", action="store_true", help="pull the plug, with the labs in it")
     stop.add_argument("guest", nargs="?", default="default", help="which (default: default)")
+
+
+def _grub_verbs(verbs: Any) -> None:
+    grub = verbs.add_parser("grub", help="memory and CPUs for virtual devices on bare metal, set aside at boot")
+    actions = grub.add_subparsers(dest="action", required=True, metavar="ACTION")
+    plan = _verb(actions, "plan", _grub_plan, "say which memory and CPUs to set aside, and why", "nvlab grub plan --size 64G")
+    apply = _verb(
+        actions,
+        "apply",
+        _grub_apply,
+        "show what will be written for the next boot, then write it",
+        "nvlab grub apply --size 64G --cpus 7-8,10 --intremap off",
+    )
+    for sub in (plan, apply):
+        sub.add_argument("--size", required=True, help="bytes of memory: 64G; a device takes its capacity and 1 MiB")
+        sub.add_argument("--start", help="where it begins (default: the best place, by what the firmware and Linux say)")
+        sub.add_argument("--node", type=int, help="NUMA node it lies on (default: that of the CPUs, else the one with most room)")
+        sub.add_argument("--cpus", help="CPUs for workers alone: 7-8,10, or none (default: whole cores near the memory)")
+        sub.add_argument("--intremap", choices=("on", "off"), help="interrupt remapping (default: as it is)")
+        sub.add_argument("--multipath", choices=("on", "off"), help="native NVMe multipath (default: as it is)")
+        sub.add_argument("--modules", help="modules to load at boot: nvme-tcp,nvmet-tcp (default: none)")
+    apply.add_argument("--yes", action="store_true", help="do not ask; without a terminal it never asks")
+    _verb(actions, "revert", _grub_revert, "put the boot configuration back, byte for byte", "nvlab grub revert")
+    _verb(actions, "check", _grub_check, "prove, after the reboot, that the kernel has what was applied", "nvlab grub check")
 
 
 def _verb(verbs: Any, name: str, command: Command, text: str, example: str) -> argparse.ArgumentParser:

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from nvlab.files import sync_directory
 from nvlab.plan import Plan, Step
 
 FORMAT = 1
@@ -65,7 +66,7 @@ class Journal:
     def begin(self, plan: Plan, boot_id: str) -> None:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         self._append({"kind": "begin", "format": FORMAT, "boot_id": boot_id, "plan": plan.to_json()})
-        _sync_directory(self.path.parent)
+        sync_directory(self.path.parent)
 
     def intent(self, step: Step, args: Mapping[str, Any], needs: tuple[str, ...]) -> None:
         """``step`` is about to be done with these resolved ``args``; it builds on the steps ``needs``."""
@@ -84,7 +85,7 @@ class Journal:
     def remove(self) -> None:
         """The lab is gone."""
         self.path.unlink(missing_ok=True)
-        _sync_directory(self.path.parent)
+        sync_directory(self.path.parent)
 
     def read(self) -> History:
         """What the records say. Raises FileNotFoundError without a journal."""
@@ -141,11 +142,3 @@ def _drop_torn_tail(fd: int) -> None:
         size = os.pread(fd, size, 0).rfind(b"\n") + 1
         os.ftruncate(fd, size)
     os.lseek(fd, size, os.SEEK_SET)
-
-
-def _sync_directory(path: Path) -> None:
-    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)

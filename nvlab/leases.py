@@ -8,12 +8,12 @@ Of what another boot wrote here only files and directories ("path:…") still me
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from nvlab.files import replace_file
 from nvlab.lock import locked
 
 
@@ -78,12 +78,7 @@ class Leases:
     def save(self) -> None:
         """Replace the file atomically."""
         text = json.dumps({"boot_id": self.boot_id, "keys": {k: vars(v) for k, v in self.table.items()}})
-        temporary = self.path.with_suffix(".new")
-        with temporary.open("w") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(self.path)
+        replace_file(self.path, text.encode())
 
     def _load(self) -> dict[str, Lease]:
         try:

@@ -7,11 +7,12 @@ import json
 import os
 import select
 import signal
-import threading
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
+
+from nvlab.files import replace_file
 
 
 def state_dir() -> Path:
@@ -24,13 +25,8 @@ def state_dir() -> Path:
 
 def write_json(path: Path, data: Mapping[str, Any]) -> None:
     """Replace a file atomically, on disk before this returns; of several writers at once, the last wins."""
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.{threading.get_native_id()}.new")
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    with temporary.open("w") as file:
-        json.dump(data, file, indent=1)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
+    replace_file(path, json.dumps(data, indent=1).encode())
 
 
 def read_json(path: Path) -> dict[str, Any]:

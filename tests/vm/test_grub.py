@@ -1,0 +1,207 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""``nvlab grub`` with nothing in its place: the real update-grub writes a grub.cfg, a real GRUB boots it, the kernel is asked."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pytest
+from dumps import unpack
+
+import nvlab
+from nvlab.host import bootcheck
+from nvlab.host.dropin import linux_lines
+from nvlab.host.edge import Host
+from nvlab.host.grub import RECORD
+from nvlab.nodes import initramfs, kernels, qemu
+from nvlab.nodes.kvm import accelerator
+from nvlab.nodes.qemu import GuestSpec
+from nvlab.units import GIB
+
+ROOT = Path(nvlab.__file__).parents[1]
+PROGRAM = str(Path(__file__).parent / "guest/grub_apply.py")
+UUID = "6c1d0f4e-31a4-4b0e-9a44-2f1d9d3f9a11"
+MACHINE = ("-machine", "q35", "-smp", "4", "-m", "6G")
+DEADLINE = 150.0  # seconds for firmware, GRUB and kernel; some twenty on an idle host
+
+GOOD = (
+    "--size 1G --cpus none",
+    "--size 513M",
+    "--size 2G --start 5G --cpus 1,3 --intremap off",
+    "--size 300M --start 6146M --cpus 2 --multipath off",
+    "--size 3G --cpus 1-3 --modules loop,nvme-tcp --multipath on",
+)
+WRONG = {
+    "--size 1G --start 16M": "belongs to the running kernel",
+    "--size 1G --start 1G": "lies below 4 GiB",
+    "--size 1G --start 2G": "no RAM",
+    "--size 1G --start 7680M": "0x200000000-0x21fffffff is no RAM (RAM ends at 8 GiB)",
+    "--size 1G --start 5243905K": "the start is no multiple of 2 MiB",
+    "--size 1G --start 5243903": "the start is no multiple of 2 MiB",
+    "--size 1048577": "must be a multiple of 1 MiB",
+    "--size 6G": "must keep 1 GiB",
+    "--size 1G --cpus 0": "cannot be isolated",
+    "--size 1G --cpus 4": "no CPU 4",
+    "--size 1G --node 1": "no such NUMA node",
+}
+
+# What the program that GRUB boots cannot have: it loads no modules.
+UNSEEN = {"native NVMe multipath off", "native NVMe multipath on", "module loop", "module nvme-tcp"}
+
+# The boot disk's own settings: as cloud images do, one file replaces the line of another.
+DEFAULTS = """\
+GRUB_DEFAULT=0
+GRUB_TIMEOUT=0
+GRUB_TERMINAL=serial
+GRUB_CMDLINE_LINUX="console=ttyS0 tsc=reliable clocksource=tsc no_timer_check"
+GRUB_CMDLINE_LINUX_DEFAULT="splash"
+"""
+CLOUD = 'GRUB_CMDLINE_LINUX_DEFAULT="quiet"\n'
+
+# What the CD's GRUB does: it finds the disk and hands over to the grub.cfg that is there.
+CD = f"""\
+serial --unit=0 --speed=115200
+terminal_output serial
+search --no-floppy --fs-uuid --set=root {UUID}
+configfile /boot/grub/grub.cfg
+"""
+
+# The first and only program of the kernel that GRUB boots: it shows what there is.
+INIT = """\
+#!/upper/bin/busybox sh
+b=/upper/bin/busybox
+$b mkdir -p /proc /sys /dev
+$b mount -t proc proc /proc; $b mount -t sysfs sysfs /sys; $b mount -t devtmpfs dev /dev
+exec >/dev/ttyS0 2>&1
+echo 0 >/proc/sys/kernel/printk
+for f in /proc/cmdline /proc/iomem /proc/meminfo /proc/sys/kernel/osrelease /proc/sys/kernel/random/boot_id \
+	/proc/irq/default_smp_affinity /sys/firmware/memmap/*/* /sys/devices/system/cpu/online \
+	/sys/devices/system/cpu/isolated /sys/devices/system/cpu/nohz_full \
+	/sys/devices/system/cpu/cpu*/topology/thread_siblings_list /sys/devices/system/node/node*/cpulist; do
+	[ -e $f ] && echo "== $f" && $b cat $f
+done
+echo "== end"
+$b reboot -f
+"""
+
+
+@dataclass(frozen=True)
+class Disk:
+    """A boot disk in the making: the files on it."""
+
+    tree: Path
+
+    def image(self, path: Path, cfg: str | None = None) -> Path:
+        """As an image of ext4; ``cfg``: with this grub.cfg on it."""
+        if cfg is not None:
+            (self.tree / "boot/grub/grub.cfg").write_text(cfg)
+        argv = ["mkfs.ext4", "-q", "-F", "-U", UUID, "-d", str(self.tree), str(path), "96M"]
+        subprocess.run(argv, check=True, timeout=60, capture_output=True)
+        return path
+
+
+@pytest.fixture(scope="module")
+def spec() -> GuestSpec:
+    """The same memory and CPUs as the machine that GRUB boots."""
+    return GuestSpec(cpus=4, memory=6 * GIB)
+
+
+@pytest.fixture(scope="module")
+def running(boot, spec, kernel):
+    """A guest that has update-grub."""
+    missing = [name for name in ("update-grub", "grub-mkrescue", "xorriso", "mformat") if shutil.which(name) is None]
+    if missing:
+        pytest.skip(f"{missing[0]} is not installed: apt-get install grub2-common grub-pc-bin xorriso mtools")
+    return boot(replace(spec, kernel=kernel), f"grub-{kernel}".replace(".", "-"))
+
+
+@pytest.fixture(scope="module")
+def disk(running, kernel, tmp_path_factory) -> Disk:
+    tree, image = tmp_path_factory.mktemp("disk"), kernels.find(kernel)
+    for name in ("boot/grub", "etc/default/grub.d", "var/lib", "run", "tmp"):
+        (tree / name).mkdir(parents=True)
+    for name in ("bin", "sbin", "lib", "lib64"):
+        (tree / name).symlink_to(f"usr/{name}")
+    shutil.copytree("/etc/grub.d", tree / "etc/grub.d")
+    (tree / "etc/default/grub").write_text(DEFAULTS)
+    (tree / "etc/default/grub.d/50-cloud.cfg").write_text(CLOUD)
+    shutil.copy(image.path, tree / f"boot/vmlinuz-{image.release}")
+    nothing = tmp_path_factory.mktemp("initrd") / "nothing"
+    nothing.touch()
+    initramfs.build(nothing, INIT, [Path("/bin/busybox")], tree / f"boot/initrd.img-{image.release}")
+    return Disk(tree)
+
+
+@pytest.fixture(scope="module")
+def tried(running, disk, tmp_path_factory) -> dict[str, dict]:
+    """What nvlab grub said and did for each command line, on a host with that disk."""
+    image = disk.image(tmp_path_factory.mktemp("image") / "disk.img")
+    directories = dict.fromkeys([str(ROOT), sys.prefix, sys.base_prefix])
+    lines = json.dumps([line.split() for line in (*GOOD, *WRONG)])
+    argv = [sys.executable, "-B", PROGRAM, str(image), *directories]
+    with running.connect() as session:
+        done = session.run(argv, 600, stdin=lines, env={"PYTHONPATH": str(ROOT)})
+    running.stop()  # the machine that GRUB boots needs the cores
+    assert done["code"] == 0, done["out"] + done["err"]
+    return {" ".join(result["words"]): result for result in map(json.loads, done["out"].splitlines())}
+
+
+@pytest.mark.parametrize("words", GOOD)
+def test_what_is_applied_is_reverted_byte_for_byte(tried, words):
+    result = tried[words]
+    assert result["apply"]["code"] == 0, result["apply"]["err"]
+    assert json.loads(result["again"]["out"])["changed"] is False
+    assert result["revert"]["code"] == 0 and result["differs"] == []
+
+
+@pytest.mark.parametrize("words", GOOD)
+def test_the_check_waits_for_the_reboot(tried, words):
+    check = tried[words]["check"]
+    assert check["code"] == 3 and "not rebooted since" in check["err"]
+
+
+@pytest.mark.parametrize(("words", "why"), WRONG.items(), ids=list(WRONG))
+def test_what_cannot_be_is_refused_before_anything_is_written(tried, words, why):
+    result = tried[words]
+    assert result["apply"]["code"] == 2 and why in result["apply"]["err"]
+    assert result["differs"] == [] and "record" not in result
+
+
+@pytest.mark.parametrize("words", GOOD)
+def test_grub_gives_the_kernel_what_was_asked(tried, disk, words, tmp_path):
+    """And only the entries that are not for recovery."""
+    result = tried[words]
+    arguments = json.loads(result["apply"]["out"])["reservation"]["arguments"]
+    host = unpack(boot_disk(disk.image(tmp_path / "disk.img", result["cfg"]), tmp_path), tmp_path / "host")
+    (host / RECORD.lstrip("/")).parent.mkdir(parents=True)
+    (host / RECORD.lstrip("/")).write_text(result["record"])
+    said = (host / "proc/cmdline").read_text().split()
+    assert said[-len(arguments) :] == arguments
+    found = bootcheck.check(Host(host))
+    assert len(found) >= len(arguments) and {f.what for f in found if not f.ok} <= UNSEEN
+    recovery = [line for line in linux_lines(result["cfg"]) if " single " in line]
+    assert recovery and not any("memmap" in line for line in recovery)
+
+
+def boot_disk(image: Path, scratch: Path) -> str:
+    """What the kernel shows that GRUB boots from a disk; GRUB itself comes from a CD."""
+    cd, serial = scratch / "cd", scratch / "serial"
+    (cd / "boot/grub").mkdir(parents=True)
+    (cd / "boot/grub/grub.cfg").write_text(CD)
+    subprocess.run(["grub-mkrescue", "-o", scratch / "cd.iso", cd], check=True, timeout=60, capture_output=True)
+    accel = accelerator(kernels.find(None).path, scratch).name
+    argv = [qemu.BINARY, "-accel", accel, *MACHINE, "-nodefaults", "-display", "none", "-no-reboot", "-boot", "d"]
+    argv += ["-cdrom", scratch / "cd.iso", "-drive", f"file={image},format=raw", "-serial", f"file:{serial}"]
+    with subprocess.Popen(list(map(str, argv)), stdin=subprocess.DEVNULL) as guest:
+        try:
+            guest.wait(DEADLINE)
+        except subprocess.TimeoutExpired:
+            guest.kill()
+    text = serial.read_text(errors="replace") if serial.exists() else ""
+    assert "== end" in text, f"the kernel did not get to its end:\n{text[-4000:]}"
+    return text
