@@ -363,11 +363,12 @@ def _usage(action: argparse.Action) -> str:
     word = (
         " ".join((action.option_strings[-1], _metavar(action))).strip() if action.option_strings else _metavar(action)
     )
-    return f"[{word}]" if action.option_strings or action.nargs == "?" else word
+    optional = action.nargs == "?" or (action.option_strings and not action.required)
+    return f"[{word}]" if optional else word
 
 
 def _metavar(action: argparse.Action) -> str:
-    return "" if action.nargs == 0 else str(action.metavar or action.dest).upper()
+    return "" if action.nargs == 0 else str(action.metavar or action.dest.upper())
 
 
 def _name(action: argparse.Action) -> str:

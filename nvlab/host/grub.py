@@ -31,15 +31,14 @@ BOOT_ID = "/proc/sys/kernel/random/boot_id"
 class Record:
     """What nvlab did to the host.
 
-    ``files``: those it wrote, with checksums of all that it may have left there; ``before``: files that the distribution's
-    program rewrote, as they were (None: not known any more); ``after``: checksums of what it made of them; ``directories``:
-    those that were made.
+    ``files``: those it wrote, with a checksum of what; ``before``: files that the distribution's program rewrote, as they were;
+    ``after``: checksums of what it made of them; ``directories``: those that were made.
     """
 
     reservation: Reservation
     loader: str
     boot_id: str
-    files: dict[str, list[str]] = field(default_factory=dict)
+    files: dict[str, str] = field(default_factory=dict)
     before: dict[str, State | None] = field(default_factory=dict)
     after: dict[str, str] = field(default_factory=dict)
     directories: list[str] = field(default_factory=list)
@@ -135,7 +134,7 @@ def _ours(record: Record | None) -> list[str]:
 def _check_ours(host: Host, record: Record | None, name: str) -> None:
     """Raises Conflict where somebody else wrote a file, or changed ours."""
     state = host.state(name)
-    if state is None or (record and _sum(state) in record.files.get(name, ())):
+    if state is None or (record and record.files.get(name) == _sum(state)):
         return
     what = "was changed since nvlab wrote it" if record and name in record.files else "was not written by nvlab"
     raise Conflict(f"{name} {what}", hint="move it away, then try again; nothing was touched")
@@ -149,7 +148,7 @@ def _sum(state: State | None) -> str:
 
 
 def apply(host: Host, change: Change) -> bool:
-    """Do it; False when it was all done before. On failure everything is undone, an earlier reservation included."""
+    """Do it; False when it was all done before. An earlier reservation is undone first; on failure nothing is left of either."""
     loader = bootloader.LOADERS[change.loader]
     with _lock(host):
         old = load(host)
@@ -157,7 +156,9 @@ def apply(host: Host, change: Change) -> bool:
             _check_ours(host, old, name)
         if old and _stands(host, old, change):
             return False
-        record = _begin(host, loader, change, old)
+        if old:
+            _undo(host, old)
+        record = _begin(host, loader, change)
         try:
             _act(host, loader, change, record)
         except BaseException:
@@ -168,35 +169,29 @@ def apply(host: Host, change: Change) -> bool:
 
 def _stands(host: Host, old: Record, change: Change) -> bool:
     same = old.complete and old.loader == change.loader and old.reservation == change.reservation
-    known = {name: sums[-1] for name, sums in old.files.items()} | old.after
-    return same and all(_sum(host.state(name)) == expected for name, expected in known.items())
+    return same and all(_sum(host.state(name)) == known for name, known in {**old.files, **old.after}.items())
 
 
-def _begin(host: Host, loader: bootloader.Loader, change: Change, old: Record | None) -> Record:
-    """Write down what will be done; the files' earlier state stays the one before nvlab's first change."""
-    record = Record(change.reservation, loader.name, host.text(BOOT_ID))
-    record.before = {name: host.state(name) for name in loader.rewritten(host)}
-    if old:
-        same = {name for name, state in record.before.items() if old.after.get(name) == _sum(state)}
-        record.before = {name: old.before.get(name) if name in same else None for name in record.before}
-        record.files, record.directories = old.files, old.directories
-    for name, text in change.files.items():
-        record.files[name] = [*record.files.get(name, ()), *([_sum(_new(text))] if text is not None else ())]
-    missing = [directory for name in (RECORD, *change.files) for directory in host.absent(name)]
-    record.directories = list(dict.fromkeys([*record.directories, *missing]))
+def _begin(host: Host, loader: bootloader.Loader, change: Change) -> Record:
+    """Write down what will be done, and what is there now."""
+    new = {name: State(text.encode()) for name, text in change.files.items() if text is not None}
+    record = Record(
+        change.reservation,
+        loader.name,
+        host.text(BOOT_ID),
+        files={name: _sum(state) for name, state in new.items()},
+        before={name: host.state(name) for name in loader.rewritten(host)},
+        directories=list(dict.fromkeys(directory for name in (RECORD, *new) for directory in host.absent(name))),
+    )
     host.make_parents(RECORD)
     _save(host, record)
     return record
 
 
-def _new(text: str | None) -> State | None:
-    return None if text is None else State(text.encode())
-
-
 def _act(host: Host, loader: bootloader.Loader, change: Change, record: Record) -> None:
-    for name, text in change.files.items():
+    for name in record.files:
         host.make_parents(name)
-        host.put(name, _new(text))
+        host.put(name, State(str(change.files[name]).encode()))
     loader.install(host, change.reservation)
     record.after = {name: _sum(host.state(name)) for name in record.before}
     _save(host, record)
@@ -206,7 +201,6 @@ def _act(host: Host, loader: bootloader.Loader, change: Change, record: Record) 
             f"{loader.name}: {missing[0]!r} has not come into the boot entries; everything is as it was",
             hint="something sets the command line later: look for GRUB_CMDLINE_LINUX_DEFAULT= in /etc/default",
         )
-    record.files = {name: sums[-1:] for name, sums in record.files.items() if change.files.get(name) is not None}
     record.complete = True
     _save(host, record)
 

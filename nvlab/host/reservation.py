@@ -174,8 +174,8 @@ def _check_cmdline(cmdline: Sequence[str], words: Sequence[str]) -> None:
     there = next((word for word in cmdline if word.partition("=")[0] in keys), None)
     if there:
         raise Conflict(
-            f"the kernel's command line has {there!r} already, and not from nvlab",
-            hint="take it out of the boot loader's configuration and reboot, or do not ask for it here",
+            f"the kernel's command line has {there!r} already, and nvlab does not own that",
+            hint="take it out of the boot loader's configuration; if nvlab grub revert did, reboot first",
         )
 
 

@@ -137,6 +137,10 @@ ENDS = [
     (3, f"up {HYBRID} --kernel 0.1", "no kernel '0.1'"),
     (4, "run none", "lab 'none' is not up"),
     (4, "shell none", "lab 'none' is not up"),
+    (2, "grub plan", "--size"),
+    (2, "grub plan --size 64X", "--size: '64X' is not a size"),
+    (2, "grub apply --size 64G --cpus 7-", "--cpus: '7-' is not a CPU list"),
+    (2, "grub apply --size 64G --intremap maybe", "invalid choice"),
     (0, "down none", "none is not up; nothing to do"),
 ]
 
@@ -192,7 +196,7 @@ def test_hints_name_only_what_exists():
                 assert verb not in LATER, f"{path.name}: nvlab {verb} comes later"
 
 
-LATER = {"compare", "repro", "bundle", "sweep", "simulate", "calibrate", "grub", "export"}
+LATER = {"compare", "repro", "bundle", "sweep", "simulate", "calibrate", "export"}
 
 
 # -- results -------------------------------------------------------------------------------------------------------

@@ -20,6 +20,7 @@ BASE = {"errors", "units"}
 MAY_USE: dict[str, set[str]] = {
     "errors": set(),
     "units": set(),
+    "files": BASE,
     "lock": BASE,
     "data": BASE,
     "medium": BASE | {"data"},
@@ -28,16 +29,16 @@ MAY_USE: dict[str, set[str]] = {
     "sim": BASE | {"medium"},
     "plan": BASE | {"kernel"},
     "shellplan": BASE | {"plan"},
-    "journal": BASE | {"plan"},
-    "leases": BASE | {"lock"},
+    "journal": BASE | {"files", "plan"},
+    "leases": BASE | {"files", "lock"},
     "layers": BASE | {"kernel", "medium", "plan", "workload"},
     "scenario": BASE | {"layers", "medium"},
     "planner": BASE | {"layers", "plan", "scenario"},
     "engine": BASE | {"journal", "kernel", "leases", "lock", "plan"},
     "record": BASE | {"host", "kernel", "sim", "workload"},
-    "host": BASE | {"kernel", "record"},
+    "host": BASE | {"data", "files", "kernel", "lock", "record"},
     "analysis": BASE | {"record"},
-    "nodes": BASE | {"engine", "host", "journal", "kernel", "leases", "lock", "plan", "record"},
+    "nodes": BASE | {"engine", "files", "host", "journal", "kernel", "leases", "lock", "plan", "record"},
     "doctor": BASE | {"host", "kernel", "layers", "nodes", "plan", "planner", "scenario"},
     "screen": BASE,
     "simulate": BASE | {"host", "layers", "record", "scenario", "sim", "workload"},
@@ -61,6 +62,7 @@ ONLY_IN: dict[str, set[str]] = {
 
 # Where the node's side begins, and what it imports only once it is asked to.
 NODE_MODULES = ["nvlab.nodes.guest", "nvlab.nodes.handlers", "nvlab.record.recorder", "nvlab.host.survey"]
+NODE_MODULES += ["nvlab.host.grub", "nvlab.host.bootcheck"]
 NOT_ON_THE_NODE = ["pydantic", "numpy", "matplotlib", "rich", "jinja2", "nvlab.layers", "nvlab.scenario", "nvlab.cli"]
 
 
