@@ -163,8 +163,10 @@ def _grub_apply(args: argparse.Namespace) -> int:
     screen, host = _screen(args), Host()
     change = grub.prepare(host, reservation.request_of(vars(args)))
     screen.line(change.describe())
-    if not args.yes and sys.stdin.isatty() and input("apply this? [y/N] ").strip().lower() not in ("y", "yes"):
-        raise UsageError("not applied; nothing was touched")
+    if not args.yes and sys.stdin.isatty():
+        screen.line("apply this? [y/N]")
+        if sys.stdin.readline().strip().lower() not in ("y", "yes"):
+            raise UsageError("not applied; nothing was touched")
     changed = grub.apply(host, change)
     said = change.by_hand if changed else "all of it was applied before\n"
     _result(args, change.to_json() | {"changed": changed}, f"{said}Next: reboot, then nvlab grub check")

@@ -19,7 +19,8 @@ from nvlab.host.reservation import Machine, Reservation
 _MKCONFIG = ("/usr/sbin/grub-mkconfig", "/usr/bin/grub-mkconfig")
 _GRUB_CFG = "/boot/grub/grub.cfg"
 _ENTRIES = "/boot/loader/entries"
-_GRUBENV = "/boot/grub2/grubenv"
+_GRUBENV = "/boot/grub/grubenv"
+_GRUB2ENV = "/boot/grub2/grubenv"
 
 
 class Loader(Protocol):
@@ -35,7 +36,7 @@ class Loader(Protocol):
         """Files to write."""
 
     def rewritten(self, host: Host) -> list[str]:
-        """Files that :meth:`install` and :meth:`uninstall` make the distribution rewrite."""
+        """Files that :meth:`install` and :meth:`uninstall` make the distribution write."""
 
     def install(self, host: Host, reservation: Reservation) -> None:
         """Make it effective at the next boot, once the files are written."""
@@ -63,7 +64,7 @@ class GrubDropin:
         return {dropin.GRUB: dropin.grub_dropin(reservation.arguments)}
 
     def rewritten(self, host: Host) -> list[str]:
-        return [_GRUB_CFG]
+        return [_GRUB_CFG] if host.path(_GRUBENV).exists() else [_GRUB_CFG, _GRUBENV]  # it makes one, and leaves one alone
 
     def install(self, host: Host, reservation: Reservation) -> None:
         host.run(["update-grub"] if host.has("update-grub") else ["grub-mkconfig", "-o", _GRUB_CFG])
@@ -99,7 +100,7 @@ class Grubby:
         return {}
 
     def rewritten(self, host: Host) -> list[str]:
-        known = [*_entry_files(host), _GRUBENV, "/etc/kernel/cmdline", "/etc/default/grub"]
+        known = [*_entry_files(host), _GRUB2ENV, "/etc/kernel/cmdline", "/etc/default/grub"]
         return [name for name in known if host.path(name).exists()]
 
     def install(self, host: Host, reservation: Reservation) -> None:
@@ -111,7 +112,7 @@ class Grubby:
         host.run(["grubby", "--update-kernel=ALL", f"--remove-args={words}"])
 
     def entries(self, host: Host) -> list[str]:
-        environment = dict(line.partition("=")[::2] for line in host.text(_GRUBENV).splitlines() if "=" in line)
+        environment = dict(line.partition("=")[::2] for line in host.text(_GRUB2ENV).splitlines() if "=" in line)
         options = [re.findall(r"^options[ \t]+(.*)$", host.text(name), re.M) for name in _entry_files(host)]
         return [_expand(" ".join(lines), environment) for lines in options]
 

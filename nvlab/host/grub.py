@@ -31,8 +31,8 @@ BOOT_ID = "/proc/sys/kernel/random/boot_id"
 class Record:
     """What nvlab did to the host.
 
-    ``files``: those it wrote, with a checksum of what; ``before``: files that the distribution's program rewrote, as they were;
-    ``after``: checksums of what it made of them; ``directories``: those that were made.
+    ``files``: those it wrote, with a checksum of what; ``before``: files that the distribution's program rewrote, as they were
+    (None: not there); ``after``: checksums of what it made of them; ``directories``: those that were made.
     """
 
     reservation: Reservation
@@ -241,9 +241,8 @@ def _undo(host: Host, record: Record) -> None:
 
 def _restore(host: Host, loader: bootloader.Loader, record: Record) -> None:
     """Byte for byte where nobody else has changed a file since; else by the distribution's own program."""
-    known = {name: state for name, state in record.before.items() if state}
-    as_left = {n: s for n, s in known.items() if _sum(host.state(n)) in (_sum(s), record.after.get(n))}
-    if as_left.keys() != set(loader.rewritten(host)):
+    as_left = {n: s for n, s in record.before.items() if _sum(host.state(n)) in (_sum(s), record.after.get(n))}
+    if not set(loader.rewritten(host)) <= as_left.keys():
         loader.uninstall(host, record.reservation)
     for name, state in as_left.items():
         if host.state(name) != state:

@@ -6,6 +6,7 @@ Its update-grub has the drop-ins read by the real shell, as grub-mkconfig does; 
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import re
@@ -21,6 +22,7 @@ from gruboid import grub_words
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from nvlab import cli
 from nvlab.data import grub_dir
 from nvlab.errors import Conflict, EnvironmentNotReady, StepFailed, TeardownIncomplete
 from nvlab.host import bootcheck, dropin, grub
@@ -116,6 +118,7 @@ class DebianLike(Host):
             if k.startswith("vmlinuz")
         )
         self.path("/boot/grub/grub.cfg").write_text(kernels)
+        self.path("/boot/grub/grubenv").touch()
 
 
 class FedoraLike(DebianLike):
@@ -297,7 +300,7 @@ def test_after_a_kill_at_any_moment_revert_restores_everything(family, tmp_path,
 
 def squeezed(files):
     """As far as a program that only removes words can restore it; grub.cfg is whatever update-grub makes."""
-    return {k: (" ".join(text.split()), mode) for k, (text, mode) in files.items() if not k.endswith("grub.cfg")}
+    return {k: (" ".join(text.split()), mode) for k, (text, mode) in files.items() if not k.startswith("boot/grub/")}
 
 
 def test_a_kernel_that_came_meanwhile_keeps_its_entry(tmp_path):
@@ -309,6 +312,25 @@ def test_a_kernel_that_came_meanwhile_keeps_its_entry(tmp_path):
     assert grub.revert(host)
     text = host.text("/boot/grub/grub.cfg")
     assert "vmlinuz-6.12" in text and "memmap" not in text
+
+
+def test_what_grub_has_written_into_its_environment_since_stays(tmp_path):
+    """update-grub makes a grubenv where there is none; a default that is saved there later is the user's."""
+    host = make(HOSTS["debian"], tmp_path)
+    applied(host)
+    (tmp_path / "boot/grub/grubenv").write_text("saved_entry=2\n")
+    runs = len(host.ran)
+    grub.revert(host)
+    assert (tmp_path / "boot/grub/grubenv").read_text() == "saved_entry=2\n"
+    assert host.text("/boot/grub/grub.cfg") == "# as the administrator left it" and len(host.ran) == runs
+
+
+def test_a_kernel_that_is_gone_does_not_come_back(tmp_path):
+    host = make(HOSTS["fedora"], tmp_path)
+    applied(host)
+    (tmp_path / "boot/loader/entries/a-6.12.conf").unlink()
+    grub.revert(host)
+    assert host.names("/boot/loader/entries") == ["a-0-rescue.conf"]
 
 
 def test_an_entry_that_came_meanwhile_loses_our_words(tmp_path):
@@ -409,6 +431,61 @@ def test_without_a_boot_loader_that_is_known_the_line_is_said(tmp_path):
     assert grub.apply(host, change) and host.ran == []
     assert (tmp_path / "etc/modprobe.d/nvlab.conf").exists()
     assert grub.revert(host) and world(tmp_path) == before
+
+
+# -- the command line --------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def nvlab(tmp_path, monkeypatch, capsys):
+    """nvlab(words…): (exit code, stdout, stderr), on a host of its own; ``answer`` is what somebody types at a terminal."""
+    host = make(HOSTS["debian"], tmp_path)
+    monkeypatch.setattr("nvlab.host.edge.Host", lambda: host)
+
+    def call(*words: str, answer: str | None = None) -> tuple[int, str, str]:
+        stdin = io.StringIO(answer or "")
+        stdin.isatty = lambda: answer is not None
+        monkeypatch.setattr("sys.stdin", stdin)
+        with pytest.raises(SystemExit) as ended:
+            cli.main(["grub", *words])
+        return (ended.value.code or 0, *capsys.readouterr())
+
+    return call
+
+
+def test_a_session(nvlab, tmp_path):
+    before = world(tmp_path)
+    code, out, err = nvlab("plan", "--size", "1G")
+    assert (code, err) == (0, "") and "memmap=1G$8G" in out and out.endswith("Next: nvlab grub apply, with the same options\n")
+    assert world(tmp_path) == before
+    code, out, err = nvlab("apply", "--size", "1G")
+    assert code == 0 and out == "Next: reboot, then nvlab grub check\n" and "+GRUB_CMDLINE_LINUX_DEFAULT" in err
+    assert nvlab("apply", "--size", "1G")[1].startswith("all of it was applied before")
+    assert nvlab("check")[0] == 3
+    (tmp_path / "proc/sys/kernel/random/boot_id").write_text("second\n")
+    code, out, _ = nvlab("check")
+    assert code == 3 and "NOT OK  memmap=1G$8G: not on the kernel's command line\n" in out
+    assert json.loads(nvlab("check", "--json")[1])[0] == {
+        "what": "memmap=1G$8G",
+        "ok": False,
+        "found": "not on the kernel's command line",
+    }
+    assert nvlab("revert")[:2] == (0, "everything is as it was. Next: reboot\n")
+    assert nvlab("revert")[:2] == (0, "no reservation is applied; nothing to do\n")
+    (tmp_path / "proc/sys/kernel/random/boot_id").write_text("first\n")
+    assert world(tmp_path) == before
+
+
+@pytest.mark.parametrize(("answer", "done"), [("y\n", True), ("YES\n", True), ("n\n", False), ("\n", False), ("", False)])
+def test_at_a_terminal_it_asks_first(nvlab, tmp_path, answer, done):
+    before = world(tmp_path)
+    code, out, err = nvlab("apply", "--size", "1G", answer=answer)
+    assert "apply this?" in err and "apply this?" not in out
+    assert (code == 0) == done == (world(tmp_path) != before)
+
+
+def test_who_says_yes_is_not_asked(nvlab):
+    assert "apply this?" not in nvlab("apply", "--size", "1G", "--yes", answer="n\n")[2]
 
 
 # -- check -------------------------------------------------------------------------------------------------------------
