@@ -56,17 +56,20 @@ def human_size(size: int) -> str:
 def parse_memmap(cmdline: str) -> list[tuple[int, int]]:
     """(start, size) of each region that ``memmap=SIZE$START,…`` on a kernel's command line hides from it
     (Documentation/admin-guide/kernel-parameters.txt). What cannot be read is left out, as the kernel does.
+
+    So does ``SIZE%START-1+2``: what is of type 1 (RAM) becomes type 2 (reserved).
     """
     words = [word.removeprefix("memmap=") for word in cmdline.split() if word.startswith("memmap=")]
     found = []
     for part in ",".join(words).split(","):
-        size, mark, start = part.partition("$")
+        size, mark, start = part.removesuffix("-1+2").partition("%" if part.endswith("-1+2") else "$")
         with suppress(ValueError):
-            found += [(_memparse(start), _memparse(size))] if mark else []
+            found += [(memparse(start), memparse(size))] if mark else []
     return found
 
 
-def _memparse(text: str) -> int:
+def memparse(text: str) -> int:
+    """A number as the kernel writes and reads it: 64G, 4096K, 0x1000000000. Raises ValueError."""
     return int(text, 16) if text.startswith("0x") else parse_size(text)
 
 

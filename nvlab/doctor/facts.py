@@ -14,6 +14,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
+from nvlab.host.memmap import Span, parse_iomem
 from nvlab.units import parse_cpus, parse_memmap
 
 CAP_SYS_MODULE = 16  # include/uapi/linux/capability.h
@@ -36,15 +37,6 @@ class Link:
 
     mtu: int
     addresses: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class Span:
-    """A line of /proc/iomem: first and last address, what lies there."""
-
-    start: int
-    last: int
-    name: str
 
 
 @dataclass(frozen=True)
@@ -163,15 +155,10 @@ def _memory(survey: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "reserved": tuple(parse_memmap(survey["kernel"].get("cmdline", ""))),
         "taken": tuple((start, size) for start, size in survey.get("taken", ())),
-        "iomem": tuple(_spans(memory.get("iomem", ""))),
+        "iomem": tuple(resource.span for resource in parse_iomem(memory.get("iomem", ""))),
         "available": memory["meminfo_kib"].get("MemAvailable", 0) << 10,
         "swaps": tuple(line.split()[0] for line in memory.get("swaps", "").splitlines()[1:]),
     }
-
-
-def _spans(iomem: str) -> Iterator[Span]:
-    for start, last, name in re.findall(r"^\s*([0-9a-f]+)-([0-9a-f]+) : (.*)$", iomem, re.M):
-        yield Span(int(start, 16), int(last, 16), name)
 
 
 def _cpu(survey: Mapping[str, Any]) -> dict[str, Any]:

@@ -5,10 +5,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from nvlab.doctor.facts import Facts, Span
+from nvlab.doctor.facts import Facts
 from nvlab.doctor.finding import Finding, listed
 from nvlab.doctor.wants import Wants
 from nvlab.errors import EnvironmentNotReady
+from nvlab.host.memmap import RAM, Span
 from nvlab.layers.base import Placement
 from nvlab.units import format_size, human_size
 
@@ -25,7 +26,7 @@ def lost_dollar(facts: Facts, wants: Wants) -> Iterator[Finding]:
                     "required" if wants.regions else "note",
                     f"the kernel was given memmap={part}, which reserves nothing",
                     "GRUB, or a shell before it, has taken the $ and what follows for a variable",
-                    r"write it memmap=SIZE\\\$START in /etc/default/grub, run update-grub, reboot, and look at /proc/cmdline",
+                    "take it out, and let nvlab grub apply write it: it comes through both, and nvlab grub check proves it",
                 )
 
 
@@ -42,7 +43,7 @@ def reserved_memory(facts: Facts, wants: Wants) -> Iterator[Finding]:
             "required",
             f"{error.message}; reserved: {there}",
             f"virtual devices live in memory that Linux does not use, {human_size(total)} of it for this scenario",
-            f"nvlab down what holds it, or boot with memmap={_whole(total)}G$START of that size or more; nvlab up starts a guest "
+            f"nvlab down what holds it, or nvlab grub plan --size {_whole(total)}G for the next boot; nvlab up starts a guest "
             "with what its lab needs: nvlab guest stop, then nvlab up",
         )
 
@@ -55,8 +56,8 @@ def _whole(size: int) -> int:
 def kernel_in_region(facts: Facts, wants: Wants) -> Iterator[Finding]:
     """A region that was asked for and lies in RAM that Linux uses, its own code perhaps (KASLR)."""
     for start, size in facts.reserved:
-        inside = [span for span in facts.iomem if _meets(span, start, size)]
-        used = [span.name for span in inside if span.name == "System RAM" or span.name.startswith("Kernel ")]
+        inside = [span for span in facts.iomem if span.meets(Span(start, start + size))]
+        used = [span.name for span in inside if span.name == RAM or span.name.startswith("Kernel ")]
         if used:
             kernel = any(name.startswith("Kernel ") for name in used)
             yield Finding(
@@ -64,14 +65,8 @@ def kernel_in_region(facts: Facts, wants: Wants) -> Iterator[Finding]:
                 f"memmap={format_size(size)}${format_size(start)} was asked for, but Linux uses that memory ({listed(used)})",
                 "a device there would write into memory of the system"
                 + ("; the kernel was put there by KASLR, before it could read memmap=" if kernel else ""),
-                "choose a region above 4G that /proc/iomem lists as System RAM"
-                + (", or boot with nokaslr as well" if kernel else ", and reboot with it"),
+                "nvlab grub plan finds a region that nothing lies in, nvlab grub apply reserves it for the next boot",
             )
-
-
-def _meets(span: Span, start: int, size: int) -> bool:
-    # without the right to see addresses all of them read as zero
-    return span.last > 0 and span.start < start + size and span.last >= start
 
 
 def free_memory(facts: Facts, wants: Wants) -> Iterator[Finding]:

@@ -12,6 +12,7 @@ from nvlab.host.edge import Host
 from nvlab.host.grub import BOOT_ID, load
 from nvlab.host.memmap import RAM, parse_iomem, without
 from nvlab.host.reservation import Reservation
+from nvlab.kernel.module import canonical
 from nvlab.units import format_cpus
 
 _MULTIPATH = "/sys/module/nvme_core/parameters/multipath"
@@ -80,7 +81,7 @@ def findings(wanted: Reservation, boot: Boot) -> Iterator[Finding]:
         value = {"Y": "on", "N": "off"}.get(boot.multipath, "nvme_core is not loaded")
         yield Finding(f"native NVMe multipath {wanted.multipath}", value == wanted.multipath, value)
     for name in wanted.modules:
-        there = name.replace("-", "_") in boot.modules
+        there = canonical(name) in boot.modules
         yield Finding(f"module {name}", there, "loaded" if there else "not loaded")
 
 

@@ -12,6 +12,8 @@ from pathlib import Path, PurePosixPath
 
 from nvlab.errors import EnvironmentNotReady, StepFailed
 from nvlab.files import replace_file, sync_directory
+from nvlab.host.kernelfiles import BIG
+from nvlab.host.read import PATH, children, text
 
 DEADLINE = 300.0  # seconds; update-grub looks at every disk for other systems
 
@@ -37,17 +39,11 @@ class Host:
 
     def text(self, name: str) -> str:
         """Content of a file, stripped; empty when it cannot be read."""
-        try:
-            return self.path(name).read_text(errors="replace").strip()
-        except OSError:
-            return ""
+        return text(self.path(name), limit=BIG)
 
     def names(self, name: str) -> list[str]:
         """What is in a directory, sorted; nothing when there is none."""
-        try:
-            return sorted(os.listdir(self.path(name)))
-        except OSError:
-            return []
+        return [path.name for path in children(self.path(name))]
 
     def state(self, name: str) -> State | None:
         """A file as it is; None when there is none. Raises EnvironmentNotReady when it is no plain file, or not for us."""
@@ -92,13 +88,19 @@ class Host:
 
     def has(self, program: str) -> bool:
         """Whether there is such a program."""
-        return shutil.which(program) is not None
+        return shutil.which(program, path=PATH) is not None
 
     def run(self, argv: Sequence[str]) -> str:
         """Run a program; what it prints. Raises StepFailed with its words."""
         try:
             done = subprocess.run(
-                argv, stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace", timeout=DEADLINE, check=False
+                argv,
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                text=True,
+                errors="replace",
+                timeout=DEADLINE,
+                env=os.environ | {"PATH": PATH},
             )
         except subprocess.TimeoutExpired:
             raise StepFailed(f"{' '.join(argv)}: not done after {DEADLINE:.0f} s") from None

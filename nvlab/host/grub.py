@@ -116,7 +116,7 @@ def prepare(host: Host, request: Request) -> Change:
     record = load(host)
     had = record.reservation if record else None
     own = Own(had.region, had.node, had.arguments) if had else None
-    machine = read_machine(host, own)
+    machine = read_machine(host, request.modules, own)
     loader = bootloader.find(host)
     chosen = loader.adapt(plan(machine, request), machine)
     old = {name: state.data.decode(errors="replace") for name in _ours(record) if (state := host.state(name))}

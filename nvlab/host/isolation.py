@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from nvlab.errors import UsageError
 from nvlab.units import format_cpus
 
+OPTIONS = ("CPU_ISOLATION", "NO_HZ_FULL", "RCU_NOCB_CPU")  # of a kernel: each allows one parameter
 ENOUGH = 2  # CPUs for workers when nobody says how many: what most scenarios give a device
 
 
@@ -71,16 +72,13 @@ def _remarks(cpus: Topology, workers: set[int], node: int) -> Iterator[str]:
 
 
 def arguments(isolation: Isolation, config: Collection[str] | None) -> list[str]:
-    """The kernel's parameters for it, of those it has been built with.
-
-    ``config``: names of its options that are on; None where they cannot be read.
-    """
+    """The kernel's parameters for it, of those it has been built with; ``config``: which of :data:`OPTIONS`, None if unknown."""
     if not isolation.workers:
         return []
     workers, others = format_cpus(isolation.workers), format_cpus(isolation.housekeeping)
     words = {
-        f"isolcpus=managed_irq,domain,{workers}": "CONFIG_CPU_ISOLATION",
-        f"nohz_full={workers}": "CONFIG_NO_HZ_FULL",
-        f"rcu_nocbs={workers}": "CONFIG_RCU_NOCB_CPU",
+        f"isolcpus=managed_irq,domain,{workers}": "CPU_ISOLATION",
+        f"nohz_full={workers}": "NO_HZ_FULL",
+        f"rcu_nocbs={workers}": "RCU_NOCB_CPU",
     }
     return [word for word, option in words.items() if config is None or option in config] + [f"irqaffinity={others}"]

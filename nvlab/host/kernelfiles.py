@@ -23,13 +23,14 @@ def kernel_files(release: str, asked: Mapping[str, Iterable[str]], root: Path = 
     """
     return {
         "release": release,
-        "config": _config(release, set(asked.get("options", ())), root),
+        "config": config(release, asked.get("options", ()), root),
         "modules": loadable(release, asked.get("modules", ()), root),
         "headers": (root / "lib/modules" / release / "build/Makefile").exists(),
     }
 
 
-def _config(release: str, options: set[str], root: Path) -> dict[str, str] | None:
+def config(release: str, options: Iterable[str], root: Path = Path("/")) -> dict[str, str] | None:
+    """The values of those of ``options`` that a kernel is built with; None where its configuration is not to be found."""
     boot = [root / f"boot/config-{release}", root / "lib/modules" / release / "config"]
     found = next((said for path in boot if (said := text(path, limit=BIG))), "")
     if not found and release == text(root / "proc/sys/kernel/osrelease"):
@@ -37,16 +38,23 @@ def _config(release: str, options: set[str], root: Path) -> dict[str, str] | Non
             found = file.read(BIG)
     if not found:
         return None
-    return {name: value for name, value in re.findall(r"^CONFIG_(\w+)=(.*)$", found, re.M) if name in options}
+    wanted = set(options)
+    return {name: value for name, value in re.findall(r"^CONFIG_(\w+)=(.*)$", found, re.M) if name in wanted}
 
 
 def loadable(release: str, wanted: Iterable[str], root: Path = Path("/")) -> list[str]:
     """Those of ``wanted`` that a kernel has, as files or built in, in the kernel's spelling."""
-    names = {canonical(name) for name in wanted}
-    base = root / "lib/modules" / release
-    known = {_stem(line.partition(":")[0]) for line in text(base / "modules.dep", limit=BIG).splitlines()}
-    known |= {_stem(line) for line in text(base / "modules.builtin", limit=BIG).splitlines()}
-    return sorted(names & known)
+    known = {_stem(line.partition(":")[0]) for line in _list(release, "modules.dep", root)}
+    return sorted({canonical(name) for name in wanted} & (known | builtin(release, root)))
+
+
+def builtin(release: str, root: Path = Path("/")) -> frozenset[str]:
+    """The modules that are part of a kernel, in its spelling."""
+    return frozenset(map(_stem, _list(release, "modules.builtin", root)))
+
+
+def _list(release: str, name: str, root: Path) -> list[str]:
+    return text(root / "lib/modules" / release / name, limit=BIG).splitlines()
 
 
 def _stem(path: str) -> str:

@@ -5,21 +5,23 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 from nvlab.errors import EnvironmentNotReady
+from nvlab.host import kernelfiles
 from nvlab.host.edge import Host
-from nvlab.host.isolation import Cpu, Topology
-from nvlab.host.memmap import NUMBER, Span, memory_of, merge, parse_address, parse_firmware, parse_iomem, without
+from nvlab.host.isolation import OPTIONS, Cpu, Topology
+from nvlab.host.memmap import Resource, Span, memory_of, merge, parse_firmware, parse_iomem, without
 from nvlab.host.reservation import Machine
-from nvlab.units import parse_cpus
+from nvlab.units import memparse, parse_cpus
 
 _FIRMWARE = "/sys/firmware/memmap"
 _CPUS = "/sys/devices/system/cpu"
 _NODES = "/sys/devices/system/node"
 _CMA = "/sys/kernel/debug/cma"
-_FIXED = re.compile(rf"(?:^|\s)(cma|crashkernel)={NUMBER}@{NUMBER}(?:-{NUMBER})?(?=\s|$)")
+_FIXED = re.compile(r"(?:^|\s)(cma|crashkernel)=(\w+)@(\w+)(?:-(\w+))?(?=\s|$)")
 _PAGE = 4096
 _ALL = Span(0, 1 << 64)
 
@@ -33,25 +35,22 @@ class Own:
     arguments: tuple[str, ...]
 
 
-def read_machine(host: Host, own: Own | None = None) -> Machine:
-    """The machine as it is. Raises EnvironmentNotReady where Linux does not say what a plan needs."""
+def read_machine(host: Host, modules: Iterable[str] = (), own: Own | None = None) -> Machine:
+    """The machine as it is; ``modules``: which to look for. Raises EnvironmentNotReady where Linux does not say enough."""
     cmdline = host.text("/proc/cmdline")
     release = host.text("/proc/sys/kernel/osrelease")
     meminfo = dict(re.findall(r"^(\w+):\s+(\d+) kB", host.text("/proc/meminfo"), re.M))
     areas = list(_areas(host, cmdline))
-    builtin = _module_names(host, f"/lib/modules/{release}/modules.builtin")
     notes = []
     if int(meminfo.get("CmaTotal", 0)) and not host.names(_CMA):
         notes.append("there is a contiguous-memory area (CMA), but only debugfs says where: mount it, and plan again")
     return Machine(
-        memory=memory_of(
-            _firmware(host), parse_iomem(host.text("/proc/iomem")), _node_memory(host, own), areas, own.region if own else None
-        ),
+        memory=memory_of(_firmware(host), _iomem(host), _node_memory(host, own), areas, own.region if own else None),
         cpus=_topology(host),
         cmdline=tuple(word for word in cmdline.split() if own is None or word not in own.arguments),
-        config=_config(host, release),
-        modules=_module_names(host, f"/lib/modules/{release}/modules.dep") | builtin,
-        builtin=builtin,
+        config=kernelfiles.config(release, OPTIONS, host.root),
+        modules=frozenset(kernelfiles.loadable(release, modules, host.root)),
+        builtin=kernelfiles.builtin(release, host.root),
         used=(int(meminfo.get("MemTotal", 0)) - int(meminfo.get("MemAvailable", 0))) << 10,
         notes=tuple(notes),
     )
@@ -65,6 +64,13 @@ def _firmware(host: Host) -> list[Span]:
             hint=f"memmap= and this map are x86's (CONFIG_FIRMWARE_MEMMAP); this kernel is {os.uname().machine}",
         )
     return parse_firmware((host.text(f"{e}/start"), host.text(f"{e}/end"), host.text(f"{e}/type")) for e in entries)
+
+
+def _iomem(host: Host) -> list[Resource]:
+    found = parse_iomem(host.text("/proc/iomem"))
+    if not found:
+        raise EnvironmentNotReady("/proc/iomem shows no addresses", hint="only root sees them: run it with sudo")
+    return found
 
 
 def _topology(host: Host) -> Topology:
@@ -117,16 +123,6 @@ def _areas(host: Host, cmdline: str) -> Iterator[Span]:
         if frame.isdigit() and count.isdigit():
             yield Span(int(frame) * _PAGE, (int(frame) + int(count)) * _PAGE, f"CMA {name}")
     for match in _FIXED.finditer(cmdline):
-        start = parse_address(match[3])
-        yield Span(start, parse_address(match[4]) if match[4] else start + parse_address(match[2]), match[1])
-
-
-def _config(host: Host, release: str) -> frozenset[str] | None:
-    lines = host.text(f"/boot/config-{release}") or host.text(f"/lib/modules/{release}/config")
-    return frozenset(re.findall(r"^(CONFIG_\w+)=[ym]", lines, re.M)) or None
-
-
-def _module_names(host: Host, name: str) -> frozenset[str]:
-    """The names in modules.dep or modules.builtin, as the kernel writes them."""
-    paths = (line.partition(":")[0] for line in host.text(name).splitlines())
-    return frozenset(path.rpartition("/")[2].partition(".ko")[0].replace("-", "_") for path in paths)
+        with suppress(ValueError):  # the kernel ignores it too
+            start = memparse(match[3])
+            yield Span(start, memparse(match[4]) if match[4] else start + memparse(match[2]), match[1])

@@ -11,8 +11,8 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from nvlab.errors import EnvironmentNotReady, UsageError
-from nvlab.units import GIB, MIB, format_size, human_size, parse_size
+from nvlab.errors import UsageError
+from nvlab.units import GIB, MIB, format_size, human_size
 
 LOWEST = 4 * GIB  # below it are the PCI hole, firmware, the kernel's image and its initrd
 UNIT = MIB  # of a size: nvlab.ko's own
@@ -54,37 +54,17 @@ class Resource:
 # -- reading -----------------------------------------------------------------------------------------------------
 
 _LINE = re.compile(r"( *)([0-9a-f]+)-([0-9a-f]+) : (.*)")
-NUMBER = r"((?:0x[0-9a-fA-F]+|[0-9]+)[KMGTkmgt]?)"  # as the kernel's memparse() reads it, but for octal
-# memmap=SIZE$START, and the form without a dollar sign: SIZE%START-1+2, type 1 (RAM) becomes type 2 (reserved)
-_RESERVED = re.compile(rf"(?:^|\s)memmap={NUMBER}(?:\${NUMBER}|%{NUMBER}-1\+2)(?=\s|$)")
 
 
 def parse_iomem(text: str) -> list[Resource]:
-    """/proc/iomem. Raises EnvironmentNotReady when it shows no addresses, which is what all but root get to see."""
+    """/proc/iomem; nothing when it shows no addresses, which is what all but root get to see."""
     lines = [match for line in text.splitlines() if (match := _LINE.fullmatch(line))]
-    found = [
-        Resource(Span(int(m[2], 16), int(m[3], 16) + 1, m[4]), len(m[1]) // 2) for m in lines if m[3].strip("0")
-    ]
-    if not found:
-        raise EnvironmentNotReady("/proc/iomem shows no addresses", hint="only root sees them: run it with sudo")
-    return found
+    return [Resource(Span(int(m[2], 16), int(m[3], 16) + 1, m[4]), len(m[1]) // 2) for m in lines if m[3].strip("0")]
 
 
 def parse_firmware(entries: Iterable[tuple[str, str, str]]) -> list[Span]:
     """/sys/firmware/memmap: (start, end, type) of each entry, as text. It is the map before any ``memmap=``."""
     return sorted(Span(int(start, 16), int(end, 16) + 1, kind) for start, end, kind in entries)
-
-
-def reserved_by(cmdline: str) -> list[Span]:
-    """The regions that a kernel command line hides from the kernel."""
-    found = [(parse_address(m[2] or m[3]), parse_address(m[1])) for m in _RESERVED.finditer(cmdline)]
-    return [Span(start, start + size) for start, size in found]
-
-
-def parse_address(text: str) -> int:
-    """What matches ``NUMBER``: 64G, 0x1000000000, 4096K."""
-    digits = text.rstrip("KMGTkmgt")
-    return int(digits, 16 if digits.startswith("0x") else 10) * parse_size(f"1{text[len(digits) :]}")
 
 
 # -- sets of spans -----------------------------------------------------------------------------------------------

@@ -12,6 +12,7 @@ from nvlab.errors import Conflict, UsageError
 from nvlab.host import isolation, memmap
 from nvlab.host.isolation import Isolation, Topology
 from nvlab.host.memmap import Memory, Span
+from nvlab.kernel.module import canonical
 from nvlab.units import GIB, MIB, format_cpus, format_size, human_size, parse_cpus, parse_size
 
 T = TypeVar("T")
@@ -23,15 +24,15 @@ REGIONS_KASLR_KNOWS = 4  # arch/x86/boot/compressed/kaslr.c, MAX_MEMMAP_REGIONS
 class Machine:
     """What a plan is made from.
 
-    ``cmdline``: of the running kernel, less what nvlab asked for itself; ``config``: its options that are on, None where that
-    cannot be read; ``modules``: those it can load or has built in, by the names the kernel gives them; ``builtin``: the latter;
-    ``used``: bytes in use now; ``notes``: what could not be found out.
+    ``cmdline``: of the running kernel, less what nvlab asked for itself; ``config``: its options for CPUs that are on, None where
+    that cannot be read; ``modules``: those of the asked ones that it has, ``builtin``: all that it has built in, in its
+    spelling; ``used``: bytes in use now; ``notes``: what could not be found out.
     """
 
     memory: Memory
     cpus: Topology
     cmdline: tuple[str, ...] = ()
-    config: frozenset[str] | None = None
+    config: Collection[str] | None = None
     modules: frozenset[str] = frozenset()
     builtin: frozenset[str] = frozenset()
     used: int = 0
@@ -180,7 +181,7 @@ def _check_cmdline(cmdline: Sequence[str], words: Sequence[str]) -> None:
 
 
 def _check_modules(known: Collection[str], wanted: Sequence[str]) -> None:
-    missing = [name for name in wanted if name.replace("-", "_") not in known]
+    missing = [name for name in wanted if canonical(name) not in known]
     if missing:
         raise UsageError(f"--modules {missing[0]}: the running kernel has no such module", hint="modinfo NAME knows them")
 

@@ -25,7 +25,7 @@ from nvlab.units import GIB, MIB
 
 ROOT = Path(__file__).parents[2]
 PARTS = ("kernel", "build", "node", "machine", "host")
-SYSTEM = Span(4 * GIB, 16 * GIB - 1, "System RAM")
+SYSTEM = Span(4 * GIB, 16 * GIB, "System RAM")
 REGION = (5 * GIB, GIB)
 DROP = [
     {"chain": {"family": "inet", "table": "f", "name": "input", "type": "filter", "hook": "input", "prio": 0, "policy": "drop"}}
@@ -147,12 +147,12 @@ FAULTS: dict[str, list[tuple[Facts, Wants, str, str, str]]] = {
             DEVICE,
             "required",
             "memmap=513MG, which reserves nothing",
-            r"\\\$",
+            "nvlab grub apply",
         ),
-        (Facts(cmdline="memmap=1G$4G,64M"), Wants(), "note", "memmap=64M", "/etc/default/grub"),
+        (Facts(cmdline="memmap=1G$4G,64M"), Wants(), "note", "memmap=64M", "nvlab grub apply"),
     ],
     "reserved-memory": [
-        (Facts(), DEVICE, "required", "device.log: no reserved region of 257 MiB is free", "memmap="),
+        (Facts(), DEVICE, "required", "device.log: no reserved region of 257 MiB is free", "nvlab grub plan --size 1G"),
         (Facts(reserved=(REGION,), taken=((5 * GIB, 800 * MIB),)), DEVICE, "required", "reserved: memmap=1G$5G", "nvlab down"),
     ],
     "kernel-in-region": [
@@ -161,14 +161,14 @@ FAULTS: dict[str, list[tuple[Facts, Wants, str, str, str]]] = {
             DEVICE,
             "required",
             "Linux uses that memory (System RAM)",
-            "reboot with it",
+            "nvlab grub apply",
         ),
         (
-            Facts(reserved=(REGION,), iomem=(SYSTEM, Span(5 * GIB, 5 * GIB + 99, "Kernel code"))),
+            Facts(reserved=(REGION,), iomem=(SYSTEM, Span(5 * GIB, 5 * GIB + 100, "Kernel code"))),
             Wants(),
             "note",
             "Kernel code",
-            "nokaslr",
+            "nvlab grub plan",
         ),
     ],
     "free-memory": [(Facts(available=GIB), lab(memory=2 * GIB), "required", "1 GiB of memory are free", "smaller")],
@@ -317,8 +317,8 @@ FINE = {
     ),
     "a signed kernel serves a lab without nvlab.ko": (Facts(signed_only=True), EXPORT),
     "modules out of tree taint": (Facts(tainted=1 << 12 | 1 << 13), Wants()),
-    "a device's region is big enough": (Facts(reserved=(REGION,), iomem=(Span(*REGION, "Reserved"),)), DEVICE),
-    "addresses are hidden from who is not root": (Facts(reserved=(REGION,), iomem=(Span(0, 0, "Kernel code"),)), DEVICE),
+    "a device's region is big enough": (Facts(reserved=(REGION,), iomem=(Span(REGION[0], sum(REGION), "Reserved"),)), DEVICE),
+    "addresses are hidden from who is not root": (Facts(reserved=(REGION,), iomem=()), DEVICE),
     "memmap= has other marks": (Facts(cmdline="memmap=exactmap memmap=64K@1M memmap=1G!4G,1G#8G"), Wants()),
     "shallow C-states": (Facts(idle_states=(IdleState("C1E", 10, (0,)),)), Wants()),
     "deep C-states that are off": (Facts(idle_states=(IdleState("C6", 133, ()),)), Wants()),

@@ -5,13 +5,14 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import shutil
 
 import pytest
 from dumps import machine
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nvlab.errors import Conflict, UsageError
+from nvlab.errors import Conflict, EnvironmentNotReady, UsageError
 from nvlab.host import isolation
 from nvlab.host.edge import Host
 from nvlab.host.isolation import Cpu
@@ -64,6 +65,22 @@ def test_what_the_command_line_gives_a_fixed_place_is_taken(tmp_path):
     (root / "proc/cmdline").write_text("ro cma=64M@8G-9G crashkernel=1G@4G\n")
     busy = read_machine(Host(root)).memory.busy
     assert {Span(8 * GIB, 9 * GIB, "cma"), Span(4 * GIB, 5 * GIB, "crashkernel")} <= set(busy)
+
+
+def test_a_user_who_may_not_see_addresses_is_told(tmp_path):
+    root = machine("two-nodes", tmp_path)
+    names = [line.partition(" : ")[2] for line in (root / "proc/iomem").read_text().splitlines()]
+    (root / "proc/iomem").write_text("".join(f"00000000-00000000 : {name}\n" for name in names))
+    with pytest.raises(EnvironmentNotReady, match="shows no addresses") as refused:
+        read_machine(Host(root))
+    assert "sudo" in refused.value.hint
+
+
+def test_a_machine_without_a_firmware_map_is_told(tmp_path):
+    root = machine("two-nodes", tmp_path)
+    shutil.rmtree(root / "sys/firmware")
+    with pytest.raises(EnvironmentNotReady, match="no firmware memory map"):
+        read_machine(Host(root))
 
 
 # -- what is planned -------------------------------------------------------------------------------------------------
@@ -132,7 +149,7 @@ def test_a_parameter_from_elsewhere_is_not_doubled(machine_):
 
 
 def test_only_what_the_kernel_is_built_with_is_asked_for(machine_):
-    plain = dataclasses.replace(machine_, config=frozenset({"CONFIG_CPU_ISOLATION"}))
+    plain = dataclasses.replace(machine_, config={"CPU_ISOLATION": "y"})
     assert plan(plain, Request(GIB)).arguments[1:] == ("isolcpus=managed_irq,domain,6-7", "irqaffinity=0-5")
 
 
@@ -164,7 +181,7 @@ def test_a_plan_is_the_same_once_it_is_in_force(two_nodes, tmp_path):
     (root / "proc/cmdline").write_text(" ".join(["ro", *first.arguments]))
     for block in range(64, 72):
         (root / f"sys/devices/system/node/node1/memory{block}").rmdir()
-    again = plan(read_machine(Host(root), Own(first.region, first.node, first.arguments)), Request(GIB))
+    again = plan(read_machine(Host(root), own=Own(first.region, first.node, first.arguments)), Request(GIB))
     assert again.arguments == first.arguments and again.node == 1
     with pytest.raises(UsageError, match="reserved for something else"):
         plan(read_machine(Host(root)), Request(GIB, start=8 * GIB, cpus=()))
