@@ -12,9 +12,9 @@ from pathlib import Path, PurePosixPath
 
 from nvlab.errors import EnvironmentNotReady, StepFailed
 from nvlab.files import replace_file, sync_directory
-from nvlab.host.kernelfiles import BIG
 from nvlab.host.read import PATH, children, text
 
+_MOST = 1 << 20  # bytes of a text; a sysctl cannot be read in pieces of 4 MiB and more (fs/proc/proc_sysctl.c)
 DEADLINE = 300.0  # seconds; update-grub looks at every disk for other systems
 
 
@@ -39,7 +39,7 @@ class Host:
 
     def text(self, name: str) -> str:
         """Content of a file, stripped; empty when it cannot be read."""
-        return text(self.path(name), limit=BIG)
+        return text(self.path(name), limit=_MOST)
 
     def names(self, name: str) -> list[str]:
         """What is in a directory, sorted; nothing when there is none."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 import shutil
 
 import pytest
@@ -65,6 +66,12 @@ def test_what_the_command_line_gives_a_fixed_place_is_taken(tmp_path):
     (root / "proc/cmdline").write_text("ro cma=64M@8G-9G crashkernel=1G@4G\n")
     busy = read_machine(Host(root)).memory.busy
     assert {Span(8 * GIB, 9 * GIB, "cma"), Span(4 * GIB, 5 * GIB, "crashkernel")} <= set(busy)
+
+
+def test_the_kernel_that_runs_is_read():
+    """A real sysctl is not read in one piece of any size, as a file is."""
+    assert Host().text("/proc/sys/kernel/osrelease") == os.uname().release
+    assert Host().text("/proc/cmdline") and Host().text("/proc/iomem")
 
 
 def test_a_user_who_may_not_see_addresses_is_told(tmp_path):
