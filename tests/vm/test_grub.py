@@ -159,7 +159,7 @@ def tried(running, disk, tmp_path_factory) -> dict[str, dict]:
     lines = json.dumps([line.split() for line in (*GOOD, *WRONG)])
     argv = [sys.executable, "-B", PROGRAM, str(image), *directories]
     with running.connect() as session:
-        done = session.run(argv, 600, stdin=lines, env={"PYTHONPATH": str(ROOT)})
+        done = session.run(argv, 900, stdin=lines, env={"PYTHONPATH": str(ROOT)})
     running.stop()  # the machine that GRUB boots needs the cores
     assert done["code"] == 0, done["out"] + done["err"]
     return {" ".join(result["words"]): result for result in map(json.loads, done["out"].splitlines())}
