@@ -93,7 +93,7 @@ def simulate(path: Path, base: Path, options: Options, argv: list[str], emit: Em
 
     scenario = load(path)
     todo = list(_given(scenario, options.io, options) if options.io else _workloads(scenario))
-    devices = _restored(scenario, options) if options.restore else {}
+    devices = _restored(scenario, options)
     saved = _chosen(scenario, options) if options.save else ""
     directory = RunDir.create(base, scenario.name)
     facts = {
@@ -245,21 +245,26 @@ def _config(spec: DeviceSpec) -> Config:
 
 
 def _restored(scenario: Scenario, options: Options) -> dict[str, Simulated]:
-    """The device of a snapshot, by its name, as the scenario has it now: what is live may differ."""
-    chosen = _chosen(scenario, options)
-    spec = _devices(scenario)[chosen]
-    assert options.restore
-    if options.precondition:
-        raise UsageError("a drive of a snapshot has its past", hint="leave out --precondition, or --restore")
+    """The devices of snapshots, by name: those with a ``state`` of their own, and the one that the command line restores."""
+    states = {name: Path(spec.state) for name, spec in _devices(scenario).items() if spec.state}
+    if options.restore:
+        states[_chosen(scenario, options)] = options.restore
+    if states and options.precondition:
+        raise UsageError("a drive of a snapshot has its past", hint="leave out --precondition, or --restore and state =")
+    return {name: _restored_one(name, path, _devices(scenario)[name]) for name, path in states.items()}
+
+
+def _restored_one(name: str, path: Path, spec: DeviceSpec) -> Simulated:
+    """A device as the scenario has it now: what is live may differ."""
     try:
-        made = Simulated(Device.load(options.restore.read_bytes(), _config(spec)))
+        made = Simulated(Device.load(path.read_bytes(), _config(spec)))
     except (ValueError, OSError) as error:
-        hint = f"size, block_size, seed, profile and medium of device.{chosen} must be those it was saved with"
-        raise UsageError(f"{options.restore}: {error}", hint=hint) from error
+        hint = f"size, block_size, seed, profile and medium of device.{name} must be those it was saved with"
+        raise UsageError(f"{path}: {error}", hint=hint) from error
     flushed = made.device.submit(commands(Opcode.FLUSH))  # no earlier than all it has seen
     made.now = int(flushed["target"][0]) + REST
     _set_rules(made, spec)
-    return {chosen: made}
+    return made
 
 
 def _prepared(spec: DeviceSpec, precondition: float) -> Simulated:

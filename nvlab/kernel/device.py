@@ -18,7 +18,7 @@ PCI = "/sys/bus/pci/devices"
 
 
 class Create(Verb):
-    """``name`` in configfs and ``attributes`` of it, ``subnqn`` among them."""
+    """``name`` in configfs and ``attributes`` of it, ``subnqn`` among them; ``state``: a file of what it has been through."""
 
     name = "device.create"
 
@@ -26,7 +26,13 @@ class Create(Verb):
         return {"dev": f"$(nvme_namespace {quote(args['attributes']['subnqn'])} 1)"}
 
     def make(self, args: Args) -> Sequence[Op]:
-        return power_on(f"{ROOT}/{args['name']}", args["attributes"])
+        base = f"{ROOT}/{args['name']}"
+        if "state" not in args:
+            return power_on(base, args["attributes"])
+        made, on = power_on(base, args["attributes"])[:-1], Write(f"{base}/power", "1")
+        # only what is held can be given a state, and then it need not be held any longer
+        copy = Run(("dd", f"if={args['state']}", f"of=/dev/nvlab-state-{args['name']}", "bs=1M", "conv=nocreat,notrunc"))
+        return [*made, Write(f"{base}/hold", "1"), copy, on, Write(f"{base}/hold", "0")]
 
     def find(self, kernel: Kernel, args: Args) -> Made | None:
         base = f"{ROOT}/{args['name']}"

@@ -11,7 +11,7 @@ from typing import Annotated
 from nvlab.errors import Problem
 from nvlab.layers import fault
 from nvlab.layers.base import Built, Lab, LayerKind, Object, provided
-from nvlab.layers.fields import Choice, Cpus, Doc, Duration, Flag, Medium, ProfileOf, Size, Text, Whole
+from nvlab.layers.fields import Choice, Cpus, Doc, Duration, FileOf, Flag, Medium, ProfileOf, Size, Text, Whole
 from nvlab.medium import MAX_TIME, PARAMETERS, Profile, profiles
 from nvlab.plan import Layer, Step
 from nvlab.units import format_cpus, human_size
@@ -61,6 +61,11 @@ class Device:
     medium: Annotated[
         dict[str, int], Medium(), Doc("of an SSD or a disk: what is other than in the profile (see the medium's parameters)")
     ] = field(default_factory=dict)
+    state: Annotated[
+        str | None,
+        FileOf("what nvlab simulate --save wrote"),
+        Doc("what it has been through when it comes up: a snapshot of a device like it, aged in the simulator"),
+    ] = None
     seed: Annotated[int, Whole(0, (1 << 63) - 1), Doc("of its random choices: which commands a rule hits by chance")] = 0
     trace: Annotated[
         str,
@@ -129,7 +134,7 @@ def _check_stand_in(obj: Object) -> Iterator[Problem]:
     spec: Device = obj.spec
     if spec.count > 1:
         yield Problem(f"{obj.path}.count", "a stand-in module makes one device")
-    for key, default in (("trace", "off"), ("fault", {}), ("controllers", 1)):
+    for key, default in (("trace", "off"), ("fault", {}), ("controllers", 1), ("state", None)):
         if getattr(spec, key) != default:
             yield Problem(f"{obj.path}.{key}", "only nvlab.ko has this; leave out the stand-in module, or this key")
 
@@ -203,7 +208,7 @@ def _configfs(obj: Object, lab: Lab, name: str) -> Step:
         attributes["seed"] = spec.seed
     if spec.trace != "off":
         attributes |= {"trace": spec.trace_entries, "trace_lossless": int(spec.trace == "lossless")}
-    args = {"name": _ident(lab, name), "attributes": attributes}
+    args = {"name": _ident(lab, name), "attributes": attributes} | ({"state": spec.state} if spec.state else {})
     return Step(f"{obj.table}.{name}", "device.create", args, obj.path, provides=name)
 
 

@@ -258,12 +258,20 @@ class Medium(Marker):
         return {"type": "object", "properties": properties, "additionalProperties": False}
 
 
-@dataclass(frozen=True)
-class ProfileOf(Marker):
-    """One of the ``known`` profiles by its name, or the file of another one (mine.toml), read as a Profile.
+class Beside(Marker):
+    """Names a file. A relative path starts where the scenario's file is, which whoever validates gives as the context."""
 
-    A relative path starts where the scenario's file is, which whoever validates gives as the context.
-    """
+    def read(self, value: Any, directory: Path | None = None) -> Any:
+        raise NotImplementedError
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: Any) -> dict[str, Any]:
+        read = lambda value, info: self.read(value, info.context)  # noqa: E731
+        return {"type": "function-plain", "function": {"type": "with-info", "function": read}}
+
+
+@dataclass(frozen=True)
+class ProfileOf(Beside):
+    """One of the ``known`` profiles by its name, or the file of another one (mine.toml), read as a Profile."""
 
     known: Mapping[str, Profile]
 
@@ -281,9 +289,23 @@ class ProfileOf(Marker):
     def schema(self) -> dict[str, Any]:
         return {"anyOf": [{"enum": list(self.known)}, {"type": "string", "pattern": r"\.toml$"}]}
 
-    def __get_pydantic_core_schema__(self, source: Any, handler: Any) -> dict[str, Any]:
-        read = lambda value, info: self.read(value, info.context)  # noqa: E731
-        return {"type": "function-plain", "function": {"type": "with-info", "function": read}}
+
+@dataclass(frozen=True)
+class FileOf(Beside):
+    """A file that is there, as an absolute path. ``what`` it is, for the message."""
+
+    what: str
+
+    def read(self, value: Any, directory: Path | None = None) -> str:
+        if not isinstance(value, str) or not value or "\0" in value:
+            raise ValueError(f"{value!r} is not the name of a file: {self.what}")
+        path = ((directory or Path()) / value).resolve()
+        if not path.is_file():
+            raise ValueError(f"there is no file {value!r} (looked for {path}): {self.what}")
+        return str(path)
+
+    def schema(self) -> dict[str, Any]:
+        return {"type": "string", "minLength": 1}
 
 
 @dataclass(frozen=True)

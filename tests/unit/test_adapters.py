@@ -90,6 +90,7 @@ CASES: dict[str, tuple[str, Mapping[str, Any], Mapping[str, str]]] = {
     "filesystem.make xfs": ("filesystem.make", {"type": "xfs", "dev": "/dev/a", "uuid": UUID}, {}),
     "device.create": ("device.create", DEVICE, {"dev": "/dev/nvme0n1"}),
     "device.create half": ("device.create", DEVICE, {"pci": ""}),
+    "device.create aged": ("device.create", DEVICE | {"state": "/home/me/aged.snap"}, {"dev": "/dev/nvme0n1"}),
     "device.fault": (
         "device.fault",
         {"device": "nvlab-lab-log", "name": "slow", "attributes": {"action": "delay", "delay": 20_000_000}, "enable": 1},

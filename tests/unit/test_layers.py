@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import pytest
 
+from nvlab.errors import InvalidScenario
 from nvlab.kernel.fabrics import connect_string
 from nvlab.layers import KINDS
 from nvlab.layers.base import Facts, Lab, Placement
@@ -121,6 +122,19 @@ def test_a_device_with_two_controllers_has_registers_for_each():
     assert step(plan, "device.d/fault-cut").args["attributes"]["controller"] == 2
     assert ", 2 controllers" in summary(plan, "device.d")
     assert "controllers" not in step(plan_of('[device.d]\nsize = "64M"\n'), "device.d").args["attributes"]
+
+
+def test_a_device_with_a_past_is_given_it_before_its_power_goes_on(tmp_path):
+    (tmp_path / "aged.snap").write_bytes(b"")
+    text = 'schema = 1\n[device.d]\nsize = "64M"\nstate = "aged.snap"\n'
+    plan = make_plan(loads(text, name="lab", directory=tmp_path))
+    made = step(plan, "device.d")
+    assert made.args["state"] == str(tmp_path / "aged.snap")
+    words = [op.shell() for op in ops_of(made)]
+    order = [next(n for n, word in enumerate(words) if part in word) for part in ("1 > ", "if=", "/power")]
+    assert [part in words[-1] for part in ("/hold", "0")] == [True, True] and order == sorted(order)
+    with pytest.raises(InvalidScenario, match=r"device\.d\.state: there is no file 'none'"):
+        loads(text.replace("aged.snap", "none"), directory=tmp_path)
 
 
 def test_a_traced_device_is_recorded_with_every_load():

@@ -368,6 +368,8 @@ def test_a_drive_is_saved_and_goes_on_as_if_it_had_never_stopped(tmp_path: Path)
     accounts = [Device.load(path.read_bytes(), config_of(DEVICE)).stats() for path in (aged, twice)]
     assert accounts[1]["host_units"] - accounts[0]["host_units"] == len(one.latency)
     assert accounts[0]["gc_units"] > 0
+    (three,) = load_run(simulated(tmp_path, DEVICE + f'state = "{aged}"\n' + load("a"))).workloads
+    assert np.array_equal(one.latency, three.latency)
 
 
 @pytest.mark.parametrize(

@@ -56,6 +56,10 @@ def test_an_ssd_and_a_disk_that_their_twin_agrees_with(guest, module):
     guest.passes("kmod_ssd.py", module, "--python", sys.executable, timeout=900)
 
 
+def test_the_power_is_cut_and_what_a_drive_holds_is_moved(guest, module):
+    guest.passes("kmod_power.py", module, "--python", sys.executable, timeout=900)
+
+
 def test_faults_by_rule(guest, module):
     guest.passes("kmod_faults.py", module)
 

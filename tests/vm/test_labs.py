@@ -137,6 +137,34 @@ def test_a_traced_run_replays_to_the_same_decisions_faults_included(guest, nvlab
     assert len(np.load(workload / "trace/ssd.npy", mmap_mode="r")) >= len(twin.commands) > 500
 
 
+AGED = """
+schema = 1
+[device.old]
+profile = "tlc-enterprise"
+size = "64M"
+medium = { channels = 2, dies = 1, spare = 280, program_lsb = 20000, program_csb = 20000, program_msb = 20000, erase = 50000 }
+"""
+WRITTEN = """
+[workload.load]
+on = "old"
+fio = { rw = "randwrite", bs = "4k", iodepth = 8, runtime = "2s" }
+"""
+
+
+def test_a_drive_aged_in_the_simulator_is_old_when_it_comes_up(guest, nvlab, runs, tmp_path):
+    young, old, aged = (tmp_path / name for name in ("young.toml", "old.toml", "aged.snap"))
+    young.write_text(AGED + WRITTEN)
+    nvlab("simulate", young, "--precondition", "2", "--save", aged)
+    old.write_text(AGED + f'state = "{aged.name}"\n' + WRITTEN)
+    nvlab("up", old)
+    nvlab("run", "old")
+    name = "nvlab-old-old"
+    said = dict(line.split() for line in guest.run("cat", f"/sys/kernel/config/nvlab/{name}/stats").stdout.splitlines())
+    nvlab("down", "old", "--keep")
+    assert int(said["erases"]) > int(said["lines"]), "it was written over more than once before it came here"
+    assert int(said["mapped_units"]) > 0.99 * int(said["units"]), "and is full"
+
+
 def test_a_lab_is_not_built_twice(guest, nvlab):
     nvlab("up", ROOT / "scenarios/ramdisk-over-tcp.toml")
     again = nvlab("up", ROOT / "scenarios/ramdisk-over-tcp.toml", code=4)

@@ -91,6 +91,10 @@ def test_the_trace_tells_everything(guest, module):
     passes(guest, "kmod_trace.py", module, "--python", sys.executable)
 
 
+def test_the_power_is_cut_and_what_a_drive_holds_is_moved(guest, module):
+    passes(guest, "kmod_power.py", module, "--python", sys.executable, timeout=1200)
+
+
 def test_faults_by_rule(guest, module):
     passes(guest, "kmod_faults.py", module)
 

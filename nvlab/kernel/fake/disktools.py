@@ -40,6 +40,14 @@ def losetup(world: World, argv: Sequence[str]) -> str:
     return ""
 
 
+def dd(world: World, argv: Sequence[str]) -> str:
+    """Copies into the state of a virtual device; what is in it is up to the core."""
+    words = dict(word.partition("=")[::2] for word in argv[1:])
+    if not world.tree.find(words["of"]):
+        raise Exit(1, f"dd: failed to open '{words['of']}': No such file or directory")
+    return ""
+
+
 def dmsetup(world: World, argv: Sequence[str]) -> str:
     words = read(argv, flags=("--retry",), values=("--uuid", "--table"))
     verb, name = words.rest

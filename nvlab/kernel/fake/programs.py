@@ -27,6 +27,7 @@ PROGRAMS: dict[str, Program] = {
     "mkfs.xfs": disktools.mkfs,
     "blkid": disktools.blkid,
     "cmp": disktools.cmp,
+    "dd": disktools.dd,
     "wipefs": disktools.wipefs,
     "mount": disktools.mount,
     "umount": disktools.umount,

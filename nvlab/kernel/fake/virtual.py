@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from nvlab.kernel.fake.configfs import Group, Item
 from nvlab.kernel.fake.modules import Params
 from nvlab.kernel.fake.nvme import Controller
-from nvlab.kernel.fake.tree import Attr, Dir, Node, View, refuse
+from nvlab.kernel.fake.tree import Attr, Device, Dir, Node, PlainDir, View, refuse
 from nvlab.medium import KINDS, PARAMETERS, Parameter
 from nvlab.units import parse_cpus, parse_size
 
@@ -85,6 +85,7 @@ class VirtualNvme:
         self._world = world
         self._group = Group(self._make, self._drop)
         self._on: dict[str, Drive] = {}
+        self._held: set[str] = set()
         world.modules.pin("nvlab", lambda: bool(self._group.children()))
 
     def load_file(self, stem: str, params: Params) -> None:
@@ -120,6 +121,7 @@ class VirtualNvme:
         item.put("medium", Dir({row.name: self._parameter(name, row) for row in PARAMETERS.values()}))
         rules = Group(lambda _: self._make_rule(rules))
         item.put("faults", rules)
+        item.put("hold", Attr(lambda: str(int(name in self._held)), lambda text: self._hold(name, text)))
         item.put("pci", Attr(lambda: "\n".join(self._on[name].functions) if name in self._on else ""))
         item.put("power", Attr(lambda: str(int(name in self._on)), lambda text: self._power(name, values, text)))
         return item
@@ -179,11 +181,28 @@ class VirtualNvme:
             start, size = int(values["memmap_start"]), int(values["memmap_size"])
             self._power_on(name, start, size, values["subnqn"], values["serial"], int(values["controllers"]))
 
+    def _hold(self, name: str, text: str) -> None:
+        """What it holds can be read and written while its power is off; here only the node of it is."""
+        if text.strip() == "1":
+            self._held.add(name)
+        else:
+            self._held.discard(name)
+        self._show_state(name)
+
+    def _show_state(self, name: str) -> None:
+        nodes = self._world.tree.ensure("/dev", PlainDir)
+        there = name in self._held or name in self._on
+        if there and f"nvlab-state-{name}" not in nodes.children():
+            nodes.put(f"nvlab-state-{name}", Device("char", f"nvlab-state-{name}"))
+        elif not there and f"nvlab-state-{name}" in nodes.children():
+            nodes.take(f"nvlab-state-{name}")
+
     def _power_on(self, name: str, start: int, size: int, nqn: str, serial: str, controllers: int = 1) -> None:
         self._check_region(start, size, controllers)
         taken = {address for drive in self._on.values() for address in drive.functions}
         free = (a for a in (f"{n:04x}:00:00.0" for n in range(0x1000, 0x2000)) if a not in taken)
         drive = self._on[name] = Drive(start, size, nqn, serial, dict.fromkeys(islice(free, controllers)))
+        self._show_state(name)
         for n, address in enumerate(drive.functions):
             self._show(drive, address, start + n * _REGISTERS)
         if "nvme" in self._world.modules.loaded:
@@ -244,9 +263,12 @@ class VirtualNvme:
             self._release(drive)
             for address in drive.functions:
                 self._world.tree.ensure("/sys/bus/pci/devices").take(address)
+        self._show_state(name)
 
     def _drop(self, name: str) -> None:
         self._power_off(name)
+        self._held.discard(name)
+        self._show_state(name)
 
 
 def _rule_attribute(values: dict[str, str], on: list[bool], key: str) -> Attr:

@@ -134,7 +134,7 @@ def smart(device: Path) -> tuple[int, int]:
     data = page_buffer(512)
     with open(f"/dev/{controller(device).name}", "rb") as node:
         passthru(node.fileno(), opcode=2, nsid=0xFFFFFFFF, data=data, cdw10=2 | 127 << 16)
-    return struct.unpack_from("<QQQ", data.raw, 112)[::2]
+    return struct.unpack_from("<QQQQQ", data.raw, 112)[::4]
 
 
 def cuts(args: argparse.Namespace) -> None:
