@@ -51,7 +51,7 @@ static void random_model(struct nvc_model *m)
 	if (!below(3)) {
 		m->bad_factory = below(20000);
 		m->erase_fail = below(3000);
-		m->program_fail = below(3000);
+		m->program_fail = below(below(2) ? 3000 : 50000);
 		m->endurance = below(20);
 		m->spare += 500;
 	}

@@ -51,6 +51,7 @@ static u32 told[MAX_BLOCKS];
 static struct content content, after_cut;
 static struct nvc_cmd commands[COMMANDS + 1];
 static u64 clock_ns;
+static u64 last_due;
 static u64 times[MAX_TIMES];
 
 static u32 unit_blocks(void)
@@ -212,6 +213,8 @@ static void cut_copy(const struct nvc *alive, u64 seq)
 	u64 now = clock_ns + (below(2) ? 0 : below(3000000));
 	u64 lba, i;
 
+	if (!below(3))
+		now = nvc_max(clock_ns, last_due);
 	after_cut = content;
 	cut(c, now, &after_cut);
 	for (lba = 0; lba < config.blocks; lba++)
@@ -411,6 +414,7 @@ static void one_command(struct nvc *a, struct nvc *b)
 	nvc_submit(b, &cmd, ranges, &twin);
 	CHECK(d.seq == twin.seq && d.target == twin.target && d.status == twin.status);
 	CHECK(d.target >= cmd.now);
+	last_due = d.target;
 	commands[d.seq] = cmd;
 	if (d.status) {
 		CHECK(d.status == NVC_SC_READ_ONLY);
@@ -429,6 +433,7 @@ static void one_round(void)
 	memset(commands, 0, sizeof(commands));
 	memset(times, 0, sizeof(times));
 	clock_ns = 0;
+	last_due = 0;
 	config = random_drive(MAX_BLOCKS);
 	a = make();
 	b = make();

@@ -12,6 +12,7 @@
 #include "batch.h"
 #include "drive.h"
 #include "image.h"
+#include "snapshot.h"
 
 #define MAX_BLOCKS 3000
 #define MAX_UNDO 4000
@@ -101,14 +102,12 @@ static u64 number(void)
 	}
 }
 
-/* One number of the image: another, a little more or less, or the same as one elsewhere. */
-static void change(u8 *image, u64 size)
+/* A number: another, a little more or less, or the same as one elsewhere in its part. */
+static void change(u8 *at, u32 width, const u8 *other)
 {
-	u32 width = 1 << below(4);
-	u64 at = below(size / width) * width;
 	u64 value = 0;
 
-	memcpy(&value, image + at, width);
+	memcpy(&value, at, width);
 	switch (below(4)) {
 	case 0:
 		value ^= 1ULL << below(8 * width);
@@ -117,12 +116,49 @@ static void change(u8 *image, u64 size)
 		value += below(5) - 2;
 		break;
 	case 2:
-		memcpy(&value, image + below(size / width) * width, width);
+		memcpy(&value, other, width);
 		break;
 	default:
 		value = number();
 	}
-	memcpy(image + at, &value, width);
+	memcpy(at, &value, width);
+}
+
+/* Of an array the same field of every element, or one number of any part. */
+static void change_part(u8 *part, size_t size)
+{
+	static const u32 strides[] = { 4, 8, sizeof(struct ssd_slot), sizeof(struct ssd_undo) };
+	u32 width = 1 << (below(4) ? 2 + below(2) : below(4));
+	u64 from = below(size / width) * width;
+	u64 other = below(size / width) * width;
+	u32 stride = below(16) ? size : strides[below(ARRAY_SIZE(strides))];
+
+	change(part + from, width, part + other);
+	for (other = from; other + stride + width <= size; other += stride)
+		memmove(part + other + stride, part + from, width);
+}
+
+/* Where in the image each part of a device is. */
+static void change_image(const struct nvc *like, u8 *image, u64 size, u32 changes)
+{
+	struct nvc_part parts[NVC_MAX_PARTS];
+	u32 n = like->media->parts(like, parts);
+	u64 common = size;
+	u32 i, k;
+
+	for (i = 0; i < n; i++)
+		common -= parts[i].bytes;
+	while (changes--) {
+		u64 start = common;
+
+		k = below(n + 1);
+		for (i = 0; i + 1 < k; i++)
+			start += parts[i].bytes;
+		if (!k)
+			change_part(image, common);
+		else if (parts[k - 1].bytes)
+			change_part(image + start, parts[k - 1].bytes);
+	}
 }
 
 /* A device like this one, by a snapshot whose checksum is right; NULL if it is refused. */
@@ -174,7 +210,6 @@ static void one_round(void)
 	struct nvc *c;
 	u8 *image;
 	u32 changes = below(6);
-	u32 n;
 
 	alarm(SECONDS);
 	clock_ns = 0;
@@ -182,9 +217,8 @@ static void one_round(void)
 	c = make_device(&config);
 	use(c, below(4) ? 10 + below(60) : 300);
 	image = save_image(c, &snapshot);
+	change_image(c, image, snapshot.size, changes);
 	free(c);
-	for (n = 0; n < changes; n++)
-		change(image, snapshot.size);
 	c = thawed(&snapshot, image);
 	free(image);
 	CHECK(c || changes);
