@@ -2,8 +2,8 @@
 /*
  * Changes numbers in the snapshot of a used device, with a checksum that fits
  * them. It is refused, or what comes of it is a device that holds together and
- * ends every command. Unchanged it is never refused. Meant to be built with the
- * sanitizers.
+ * ends every command. Unchanged it is never refused, with a lie in it always.
+ * Meant to be built with the sanitizers.
  *
  * usage: fuzz_thaw SEED ROUNDS
  */
@@ -177,6 +177,71 @@ static struct nvc *thawed(struct nvc_snapshot *snapshot, const u8 *image)
 	return NULL;
 }
 
+/* A unit that lies somewhere; 0 if there is none. */
+static u32 mapped_unit(const struct ssd *s)
+{
+	u32 unit = s->shape.units;
+
+	while (--unit && s->a.l2p[unit] == SSD_NONE)
+		;
+	return unit;
+}
+
+/* What chance would hardly ever come upon, and must be refused. False if it cannot be said here. */
+static bool lie(struct ssd *s)
+{
+	struct ssd_undo undo = { .seq = 1, .count = 1 };
+	u32 unit = mapped_unit(s);
+	u32 i;
+
+	switch (below(6)) {
+	case 0: /* no place in the buffer is ever free */
+		for (i = 0; i < s->shape.slots; i++)
+			s->a.slots[i].done = SSD_NEVER;
+		return true;
+	case 1: /* collection is behind the end of its line */
+		s->gc.word = s->shape.words;
+		return s->gc.victim != SSD_NONE;
+	case 2: /* a cut brings back what lies where another is */
+		if (!unit || !s->shape.undos)
+			return false;
+		undo.old = s->a.l2p[unit];
+		s->a.undo[0] = undo;
+		return true;
+	case 3: /* the same, to where something is yet to be written */
+		for (i = 0; i < SSD_STREAMS && s->streams[i].line == SSD_NONE; i++)
+			;
+		if (!s->shape.undos || i == SSD_STREAMS || s->streams[i].word == s->shape.words)
+			return false;
+		undo.old = (s->streams[i].line + 1) * s->shape.per_line - 1;
+		s->a.undo[0] = undo;
+		return true;
+	case 4: /* two units in one place */
+		if (unit && s->a.l2p[0] == SSD_NONE)
+			return false;
+		s->a.l2p[0] = s->a.l2p[unit];
+		return unit;
+	default: /* a ring that is shorter than its lines are many */
+		if (s->free_lines < 2)
+			return false;
+		s->a.lines[s->free_head].next = s->free_head;
+		return true;
+	}
+}
+
+/* A snapshot with a lie in it. */
+static void check_lie(struct nvc *c)
+{
+	struct nvc_snapshot snapshot;
+	u8 *image;
+
+	if (config.kind != NVC_SSD || !lie(ssd_of(c)))
+		return;
+	image = save_image(c, &snapshot);
+	CHECK(!thawed(&snapshot, image));
+	free(image);
+}
+
 static void use_all(struct nvc *c)
 {
 	struct nvc_ssd_stats stats;
@@ -218,6 +283,7 @@ static void one_round(void)
 	use(c, below(4) ? 10 + below(60) : 300);
 	image = save_image(c, &snapshot);
 	change_image(c, image, snapshot.size, changes);
+	check_lie(c);
 	free(c);
 	c = thawed(&snapshot, image);
 	free(image);
