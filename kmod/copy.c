@@ -248,13 +248,14 @@ u16 nvl_io_move(struct nvl_io *io, u16 data)
  */
 void nvl_io_corrupt(struct nvl_io *io, u32 at)
 {
+	struct nvl_subsys *subsys = io->w->ctrl->subsys;
 	struct nvl_cursor host = { io->w->segments };
 	u32 one = 1;
 	u32 part;
 	u8 *byte;
 
 	if (io->core.opcode == NVC_WRITE) {
-		byte = nvl_store_at(io->w->ctrl->subsys, nvl_io_offset(io, io->core.slba) + at, &one);
+		byte = nvl_store_at(subsys, nvl_io_offset(io, io->core.slba) + at, &one);
 	} else {
 		for (; at; at -= part) {
 			part = at;

@@ -14,7 +14,8 @@ static struct nvc_trace_input nvl_input(struct nvl_subsys *subsys, u16 kind, u64
 }
 
 /* All parameters of a medium, in as many records as that takes. */
-static void nvl_input_model(struct nvl_subsys *subsys, u64 seq, u64 now, const struct nvc_model *model)
+static void nvl_input_model(struct nvl_subsys *subsys, u64 seq, u64 now,
+			    const struct nvc_model *model)
 {
 	const u32 *values = (const u32 *)model;
 	const u32 count = sizeof(*model) / sizeof(*values);
