@@ -55,6 +55,9 @@ def find_processes(mark: str) -> Iterator[int]:
             if entry.name.isdigit() and wanted in (entry / "cmdline").read_bytes():
                 yield int(entry.name)
 
+_KILLED = 30.0  # s; what is killed is gone at once, but on a busy machine
+
+
 
 class Process:
     """A process known by pid and start time, never by pid alone; held by a pidfd, so that it stays the same one."""
@@ -78,10 +81,10 @@ class Process:
 
     def end(self, grace: float) -> bool:
         """SIGTERM, and SIGKILL after ``grace`` seconds; whether it is gone."""
-        for sig in (signal.SIGTERM, signal.SIGKILL):
+        for sig, patience in ((signal.SIGTERM, grace), (signal.SIGKILL, _KILLED)):
             with suppress(ProcessLookupError):
                 signal.pidfd_send_signal(self.fd, sig)
-            if self.wait(grace):
+            if self.wait(patience):
                 return True
         return False
 
