@@ -58,7 +58,6 @@ def find_processes(mark: str) -> Iterator[int]:
 _KILLED = 30.0  # s; what is killed is gone at once, but on a busy machine
 
 
-
 class Process:
     """A process known by pid and start time, never by pid alone; held by a pidfd, so that it stays the same one."""
 
