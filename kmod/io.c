@@ -139,7 +139,7 @@ static void nvl_io_decide(struct nvl_io *io, struct nvc_decision *d)
 	spin_lock(&subsys->core_lock);
 	io->core.now = ktime_get_ns();
 	nvc_submit(subsys->core, &io->core, io->w->ranges, d);
-	if (unlikely(subsys->undo) && !d->status)
+	if (unlikely(subsys->undo) && d->data != NVC_DATA_NONE)
 		nvl_undo_reserve(io, d->seq);
 	if (unlikely(d->data == NVC_DATA_FRESH)) {
 		io->locked = true;

@@ -225,6 +225,7 @@ int nvl_subsys_start(struct nvl_subsys *subsys)
 	err = nvl_state_close(subsys);
 	if (err)
 		return err;
+	nvl_trace_begin(subsys);
 	if (subsys->ran)
 		nvl_core_wake(subsys);
 	subsys->ran = true;

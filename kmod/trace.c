@@ -120,7 +120,6 @@ int nvl_trace_alloc(struct nvl_subsys *subsys)
 	kref_init(&trace->ref);
 	trace->nr = subsys->nr_ctrls * nvl_workers_wanted(subsys->set) + 1;
 	trace->entries = subsys->set->trace;
-	trace->lossless = subsys->set->trace_lossless;
 	snprintf(trace->name, sizeof(trace->name), "nvlab-trace-%s", subsys->name);
 	return nvl_trace_alloc_rings(trace);
 }
@@ -167,6 +166,16 @@ int nvl_trace_show(struct nvl_subsys *subsys)
 	trace->misc.fops = &nvl_trace_fops;
 	trace->misc.mode = 0600;
 	return misc_register(&trace->misc);
+}
+
+/**
+ * nvl_trace_begin() - wait for the reader, if the user wants that: the power goes on
+ * @subsys: the subsystem
+ */
+void nvl_trace_begin(struct nvl_subsys *subsys)
+{
+	if (subsys->trace)
+		WRITE_ONCE(subsys->trace->lossless, subsys->set->trace_lossless);
 }
 
 /**

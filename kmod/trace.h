@@ -180,6 +180,7 @@ static inline void nvl_trace_publish(struct nvl_worker *w)
 /* trace.c */
 int nvl_trace_alloc(struct nvl_subsys *subsys);
 int nvl_trace_show(struct nvl_subsys *subsys);
+void nvl_trace_begin(struct nvl_subsys *subsys);
 void nvl_trace_end(struct nvl_subsys *subsys);
 void nvl_trace_hide(struct nvl_subsys *subsys);
 void nvl_trace_free(struct nvl_subsys *subsys);
