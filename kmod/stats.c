@@ -128,6 +128,11 @@ static const struct nvl_account nvl_accounts[] = {
 	NVL_ACCOUNT(power_cuts),
 	NVL_ACCOUNT(lost_units),
 	NVL_ACCOUNT(read_only),
+	NVL_ACCOUNT(discarded_units),
+	NVL_ACCOUNT(zones),
+	NVL_ACCOUNT(active_zones),
+	NVL_ACCOUNT(open_zones),
+	NVL_ACCOUNT(zone_erases),
 };
 
 /* What an SSD has done since its power went on. */

@@ -51,8 +51,8 @@ def model(**values: int) -> dict[str, int]:
 
 @dataclass(frozen=True)
 class Profile:
-    """A drive: its kind ("nvm", "ssd", "hdd"), whether it has a volatile write cache, its model (or timing, of kind nvm), and
-    where each number comes from."""
+    """A drive: its kind (one of ``KINDS``), whether it has a volatile write cache, its model (or timing, of kind nvm), and where
+    each number comes from."""
 
     name: str
     title: str
@@ -63,7 +63,7 @@ class Profile:
     sources: dict[str, str]
 
 
-KINDS = ("nvm", "ssd", "hdd")
+KINDS = ("nvm", "ssd", "hdd", "zns")
 MAX_BYTES = 1 << 20  # of a profile's file
 MAX_TIME = 4 * 10**9  # ns, of anything: the core has 32 bits for it
 _TOP = {"title", "kind", "vwc", "parameters"}

@@ -6,6 +6,31 @@
 #include "ssd.h"
 
 /**
+ * nvc_buffer_slot() - have a place for a program
+ * @s: the SSD
+ * @base: first physical unit of it
+ * @at: ns, when the data come; when there is a place for them
+ *
+ * Return: which.
+ */
+u32 nvc_buffer_slot(struct ssd *s, u32 base, u64 *at)
+{
+	struct ssd_slot *slot;
+	u32 i;
+
+	do {
+		i = s->slot;
+		s->slot = i + 1 < s->shape.slots ? i + 1 : 0;
+		slot = &s->a.slots[i];
+	} while (slot->done == SSD_NEVER);
+	*at = nvc_max(*at, slot->done);
+	slot->word = s->words++;
+	slot->done = SSD_NEVER;
+	slot->base = base;
+	return i;
+}
+
+/**
  * nvc_buffer_take() - have a place for the next word of a stream
  * @s: the SSD
  * @id: enum ssd_stream_id, of the host
@@ -16,19 +41,7 @@
  */
 u64 nvc_buffer_take(struct ssd *s, u32 id, u32 base, u64 at)
 {
-	struct ssd_slot *slot;
-	u32 i;
-
-	do {
-		i = s->slot;
-		s->slot = i + 1 < s->shape.slots ? i + 1 : 0;
-		slot = &s->a.slots[i];
-	} while (slot->done == SSD_NEVER);
-	at = nvc_max(at, slot->done);
-	slot->word = s->words++;
-	slot->done = SSD_NEVER;
-	slot->base = base;
-	s->streams[id].slot = i;
+	s->streams[id].slot = nvc_buffer_slot(s, base, &at);
 	return at;
 }
 

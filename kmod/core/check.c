@@ -46,6 +46,8 @@ static bool unwritten(const struct nvc *c, const struct nvc_ns *ns, u64 slba, u6
 bool nvc_changes(const struct nvc_cmd *cmd)
 {
 	switch (cmd->opcode) {
+	case NVC_ZONE_APPEND:
+	case NVC_ZONE_SEND:
 	case NVC_WRITE:
 	case NVC_WRITE_UNCOR:
 	case NVC_WRITE_ZEROES:
@@ -127,18 +129,45 @@ static u16 check_nobody(const struct nvc_cmd *cmd)
 	return cmd->nsid && cmd->nsid <= NVC_MAX_NS ? NVC_SC_INVALID_FIELD : NVC_SC_INVALID_NS;
 }
 
+/* Of commands that others than zoned namespaces do not have. */
+static noinline bool zone_command(const struct nvc *c, const struct nvc_cmd *cmd,
+				  const struct nvc_ns *ns)
+{
+	if (cmd->opcode != NVC_ZONE_APPEND && cmd->opcode != NVC_ZONE_SEND &&
+	    cmd->opcode != NVC_ZONE_RECEIVE)
+		return false;
+	return ns ? ns->flags & NVC_NS_ZONED : c->config.kind == NVC_ZNS;
+}
+
+/* Of a namespace that is write-protected, or has zones. */
+static noinline u16 check_special(const struct nvc *c, const struct nvc_ns *ns,
+				  const struct nvc_cmd *cmd, const struct nvc_range *ranges)
+{
+	u16 status;
+
+	if (ns->flags & NVC_NS_PROTECTED && nvc_changes(cmd))
+		return NVC_SC_WRITE_PROTECTED;
+	if (within(of_blocks, cmd->opcode))
+		status = check_stretch(c, ns, cmd);
+	else
+		status = check_other(c, ns, cmd, ranges);
+	if (status || !(ns->flags & NVC_NS_ZONED))
+		return status;
+	return nvc_zone_check(c, ns, cmd, ranges);
+}
+
 /* @ns is NULL if there is no such namespace, or all are meant. */
 u16 nvc_check_cmd(const struct nvc *c, const struct nvc_cmd *cmd, const struct nvc_ns *ns,
 		  const struct nvc_range *ranges)
 {
-	if (!within(of_blocks | others, cmd->opcode))
+	if (!within(of_blocks | others, cmd->opcode) && !zone_command(c, cmd, ns))
 		return NVC_SC_INVALID_OPCODE;
 	if (!ns)
 		return check_nobody(cmd);
 	if (!nvc_attached(ns, cmd))
 		return NVC_SC_INVALID_FIELD;
-	if (ns->flags & NVC_NS_PROTECTED && nvc_changes(cmd))
-		return NVC_SC_WRITE_PROTECTED;
+	if (ns->flags & (NVC_NS_PROTECTED | NVC_NS_ZONED))
+		return check_special(c, ns, cmd, ranges);
 	if (within(of_blocks, cmd->opcode))
 		return check_stretch(c, ns, cmd);
 	return check_other(c, ns, cmd, ranges);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /* What a valid command does to the medium and the counters. */
 #include "internal.h"
+#include "nvc_zns.h"
 
 static void repair(struct nvc *c, const struct nvc_ns *ns, u64 slba, u64 nlb)
 {
@@ -10,7 +11,8 @@ static void repair(struct nvc *c, const struct nvc_ns *ns, u64 slba, u64 nlb)
 
 static u16 write_blocks(struct nvc *c, const struct nvc_cmd *cmd, const struct nvc_ns *ns)
 {
-	c->counters.writes++;
+	c->counters.writes += cmd->opcode == NVC_WRITE;
+	c->counters.appends += cmd->opcode == NVC_ZONE_APPEND;
 	c->counters.blocks_written += cmd->nlb;
 	c->counters.bytes_written += (u64)cmd->nlb << ns->block_shift;
 	repair(c, ns, cmd->slba, cmd->nlb);
@@ -38,7 +40,8 @@ static u16 deallocate(struct nvc *c, const struct nvc_cmd *cmd, const struct nvc
 	u32 i;
 
 	c->counters.dsms++;
-	if (!(cmd->flags & NVC_DEALLOCATE))
+	/* of zones only a reset deallocates: the standard leaves it to the controller */
+	if (!(cmd->flags & NVC_DEALLOCATE) || ns->flags & NVC_NS_ZONED)
 		return NVC_DATA_NONE;
 	for (i = 0; i < cmd->nlb; i++) {
 		c->counters.blocks_deallocated += ranges[i].nlb;
@@ -103,7 +106,14 @@ u16 nvc_carry_out(struct nvc *c, const struct nvc_cmd *cmd, struct nvc_ns *ns,
 	case NVC_READ:
 		return nvc_note_read(c, cmd, nvc_extent(ns, cmd->slba, cmd->nlb));
 	case NVC_WRITE:
+	case NVC_ZONE_APPEND:
 		return write_blocks(c, cmd, ns);
+	case NVC_ZONE_SEND:
+		c->counters.zone_sends++;
+		return cmd->action == NVC_ZONE_SET_EXTENSION ? NVC_DATA_EXTENSION : NVC_DATA_NONE;
+	case NVC_ZONE_RECEIVE:
+		c->counters.zone_receives++;
+		return NVC_DATA_REPORT;
 	case NVC_COMPARE:
 		c->counters.compares++;
 		return nvc_read_data(c, nvc_extent(ns, cmd->slba, cmd->nlb));

@@ -61,6 +61,9 @@ static bool touches(const struct nvc_rule *r, const struct nvc_cmd *cmd,
 		return true;
 	if (cmd->opcode == NVC_FLUSH)
 		return false;
+	/* of Zone Management the block that it names counts */
+	if (cmd->opcode == NVC_ZONE_SEND || cmd->opcode == NVC_ZONE_RECEIVE)
+		return overlaps(r, cmd->slba, 1);
 	if (cmd->opcode != NVC_DSM && cmd->opcode != NVC_COPY)
 		return overlaps(r, cmd->slba, cmd->nlb);
 	for (i = 0; i < cmd->nlb; i++) {
@@ -73,7 +76,8 @@ static bool touches(const struct nvc_rule *r, const struct nvc_cmd *cmd,
 
 static bool has_data(const struct nvc_cmd *cmd)
 {
-	return cmd->opcode == NVC_READ || cmd->opcode == NVC_WRITE;
+	return cmd->opcode == NVC_READ || cmd->opcode == NVC_WRITE ||
+	       cmd->opcode == NVC_ZONE_APPEND;
 }
 
 static bool matches(const struct nvc_rule *r, const struct nvc_cmd *cmd,

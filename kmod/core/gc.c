@@ -195,6 +195,8 @@ void nvc_gc_idle(struct nvc *c)
 	u32 steps;
 
 	gc->clock = nvc_max(gc->clock, s->time + m->gc_idle);
+	if (!s->shape.units)
+		return;
 	for (steps = 0; steps < IDLE_STEPS && gc->clock < c->now; steps++) {
 		s->time = gc->clock;
 		if (s->free_lines >= m->gc_background || step(c, gc->clock) == SSD_NONE)

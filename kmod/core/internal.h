@@ -115,10 +115,12 @@ struct nvc_media {
 extern const struct nvc_media nvc_nvm;
 extern const struct nvc_media nvc_ssd;
 extern const struct nvc_media nvc_hdd;
+extern const struct nvc_media nvc_zns;
 
 int nvc_model_check(const struct nvc_model *model);
 int nvc_model_check_live(const struct nvc_model *from, const struct nvc_model *to);
 int nvc_ssd_check(const struct nvc_config *config);
+int nvc_zns_check(const struct nvc_config *config);
 void nvc_attach(struct nvc *c);
 void nvc_arrive(struct nvc *c, u64 now);
 
@@ -175,6 +177,14 @@ bool nvc_changes(const struct nvc_cmd *cmd);
 u16 nvc_carry_out(struct nvc *c, const struct nvc_cmd *cmd, struct nvc_ns *ns,
 		  const struct nvc_range *ranges);
 
+/* zone_check.c, zns.c: what is different on a zoned namespace. */
+u16 nvc_zone_check(const struct nvc *c, const struct nvc_ns *ns, const struct nvc_cmd *cmd,
+		   const struct nvc_range *ranges);
+struct nvc_cmd nvc_zone_place(const struct nvc *c, const struct nvc_ns *ns,
+			      const struct nvc_cmd *cmd);
+void nvc_zns_protect(struct nvc *c);
+void nvc_zns_namespaces(struct nvc *c);
+
 /* ns.c */
 void nvc_ns_init(struct nvc *c);
 int nvc_ns_alter(struct nvc *c, const struct nvc_ns_change *change);
@@ -185,6 +195,7 @@ bool nvc_ns_sound(const struct nvc *c);
  * @config: as created; @config.timing is the one in force
  * @media: functions of its kind
  * @state: the kind's own, in the same piece of memory
+ * @zns: of NVC_ZNS, what zones need, behind @state
  * @written: what reads as data
  * @bad: what cannot be read
  * @ns: the namespaces, by NSID - 1
@@ -201,6 +212,7 @@ struct nvc {
 	struct nvc_config config;
 	const struct nvc_media *media;
 	void *state;
+	struct zns *zns;
 	struct nvc_map written;
 	struct nvc_map bad;
 	struct nvc_ns ns[NVC_MAX_NS];
@@ -231,6 +243,12 @@ static inline u16 nvc_note_read(struct nvc *c, const struct nvc_cmd *cmd, struct
 	c->counters.reads++;
 	c->counters.blocks_read += cmd->nlb;
 	return nvc_read_data(c, at);
+}
+
+/* Whether there is an SSD inside. */
+static inline bool nvc_has_ssd(const struct nvc_config *config)
+{
+	return config->kind == NVC_SSD || config->kind == NVC_ZNS;
 }
 
 /* The namespace of a command, or NULL for all and for none. */

@@ -168,7 +168,7 @@ void nvc_line_reserves(struct ssd *s)
 	const struct ssd_shape *g = &s->shape;
 	u64 least = g->units + (u64)(SSD_SPARE_LINES - 1) * g->per_line;
 
-	s->stats.read_only |= s->stats.usable_units < least;
+	s->stats.read_only |= g->lines && s->stats.usable_units < least;
 }
 
 /* A block is bad from here on. */

@@ -97,6 +97,18 @@ u64 nvc_nand_read(struct nvc *c, u32 at, u32 units, u64 ready, bool host)
 	return nand_read(c, at, units, ready, host);
 }
 
+static u64 program_page(struct nvc *c, struct ssd_die *die, u32 page, u64 ready)
+{
+	const struct nvc_model *m = &c->config.model;
+	struct ssd *s = ssd_of(c);
+	u64 start = nand_transfer(s, die->channel, s->shape.per_program, ready);
+	u32 time = s->program[page % m->cell_bits];
+
+	s->stats.programs++;
+	die->busy = nand_interrupt(m, die, nvc_max(die->busy, start), time) + time;
+	return die->busy;
+}
+
 /**
  * nvc_nand_program() - program a word
  * @c: the device
@@ -110,12 +122,36 @@ u64 nvc_nand_program(struct nvc *c, u32 word, u64 ready)
 	const struct nvc_model *m = &c->config.model;
 	struct ssd *s = ssd_of(c);
 	u32 page = word / s->shape.lanes * m->program_pages;
-	struct ssd_die *die = &s->a.dies[word % s->shape.lanes % s->shape.dies];
-	u64 start = nand_transfer(s, die->channel, s->shape.per_program, ready);
 
-	s->stats.programs++;
-	die->busy = nvc_max(die->busy, start) + s->program[page % m->cell_bits];
-	return die->busy;
+	return program_page(c, &s->a.dies[word % s->shape.lanes % s->shape.dies], page, ready);
+}
+
+/* The same for who knows the die: page @page of a block of @die, for the host. */
+u64 nvc_die_read(struct nvc *c, u32 die, u32 page, u32 units, u64 ready)
+{
+	return nand_read_page(c, &ssd_of(c)->a.dies[die], page, units, ready, true);
+}
+
+u64 nvc_die_program(struct nvc *c, u32 die, u32 page, u64 ready)
+{
+	return program_page(c, &ssd_of(c)->a.dies[die], page, ready);
+}
+
+/**
+ * nvc_die_later() - have a die do something in its spare time
+ * @c: the device
+ * @die: which
+ * @ready: ns, when it may begin
+ * @time: ns that it takes
+ *
+ * Return: ns, when it is done if nothing comes between.
+ */
+u64 nvc_die_later(struct nvc *c, u32 die, u64 ready, u64 time)
+{
+	struct ssd_die *d = &ssd_of(c)->a.dies[die];
+
+	d->background = nvc_max(nvc_max(d->busy, d->background), ready) + time;
+	return d->background;
 }
 
 /**

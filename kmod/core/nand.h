@@ -5,6 +5,16 @@
 
 #include "ssd.h"
 
+/* What a die does in its spare time gives way to what is asked of it, and waits. */
+static inline u64 nand_interrupt(const struct nvc_model *m, struct ssd_die *die, u64 start,
+				 u32 time)
+{
+	if (die->background <= start)
+		return start;
+	die->background += (u64)time + m->suspend_time;
+	return start + m->suspend_time;
+}
+
 /* The host's reads go first where the drive can suspend; the work they interrupt ends later. */
 static inline u64 nand_sense(struct nvc *c, struct ssd_die *die, u32 time, u64 ready, bool host)
 {
@@ -15,7 +25,7 @@ static inline u64 nand_sense(struct nvc *c, struct ssd_die *die, u32 time, u64 r
 		die->busy += (u64)time + m->suspend_time;
 		return die->reads;
 	}
-	die->busy = nvc_max(die->busy, ready) + time;
+	die->busy = nand_interrupt(m, die, nvc_max(die->busy, ready), time) + time;
 	if (host)
 		die->reads = die->busy;
 	return die->busy;
@@ -26,6 +36,17 @@ static inline u64 nand_transfer(struct ssd *s, u32 channel, u32 units, u64 ready
 	u64 duration = ((u64)units << SSD_UNIT_SHIFT) * s->channel_cost >> SSD_COST_SHIFT;
 
 	return ssd_book(&s->a.channels[channel], s->time, ready, duration);
+}
+
+static __always_inline u64 nand_read_page(struct nvc *c, struct ssd_die *die, u32 page,
+					  u32 units, u64 ready, bool host)
+{
+	struct ssd *s = ssd_of(c);
+	u64 end;
+
+	s->stats.senses++;
+	end = nand_sense(c, die, s->sense[page % c->config.model.cell_bits], ready, host);
+	return nand_transfer(s, die->channel, units, end);
 }
 
 /**
@@ -45,12 +66,8 @@ static __always_inline u64 nand_read(struct nvc *c, u32 at, u32 units, u64 ready
 	const struct ssd_shape *g = &s->shape;
 	u32 word = at / g->per_program;
 	u32 page = word / g->lanes * m->program_pages + at % g->per_program / g->per_page;
-	struct ssd_die *die = &s->a.dies[word % g->lanes % g->dies];
-	u64 end;
 
-	s->stats.senses++;
-	end = nand_sense(c, die, s->sense[page % m->cell_bits], ready, host);
-	return nand_transfer(s, die->channel, units, end);
+	return nand_read_page(c, &s->a.dies[word % g->lanes % g->dies], page, units, ready, host);
 }
 
 #endif

@@ -132,7 +132,9 @@ static int alter(struct nvc *c, struct nvc_ns *ns, const struct nvc_ns_change *c
 	case NVC_NS_SWITCH:
 		if (change->value & ~(NVC_NS_PROTECTED | NVC_NS_DULBE))
 			return -EINVAL;
-		ns->flags = (ns->flags & NVC_NS_DAMAGED) | change->value;
+		if (ns->flags & NVC_NS_ZONED && change->value & ~ns->flags & NVC_NS_PROTECTED)
+			nvc_zns_protect(c);
+		ns->flags = (ns->flags & (NVC_NS_DAMAGED | NVC_NS_ZONED)) | change->value;
 		return 0;
 	default:
 		return -EINVAL;
@@ -145,6 +147,8 @@ int nvc_ns_alter(struct nvc *c, const struct nvc_ns_change *change)
 
 	if (!change->nsid || change->nsid > NVC_MAX_NS)
 		return -EINVAL;
+	if (c->config.kind == NVC_ZNS && change->op <= NVC_NS_DELETE)
+		return -EINVAL;
 	ns = &c->ns[change->nsid - 1];
 	if (change->op == NVC_NS_CREATE)
 		return create(c, ns, change);
@@ -155,7 +159,8 @@ static bool sound_one(const struct nvc *c, const struct nvc_ns *ns)
 {
 	return format_known(ns->block_shift) && ns->blocks == ns->bytes >> ns->block_shift &&
 	       ns->bytes <= c->capacity && ns->start <= c->capacity - ns->bytes &&
-	       !(ns->start % UNIT) && ns->flags < 2 * NVC_NS_DAMAGED;
+	       !(ns->start % UNIT) && ns->flags < 2 * NVC_NS_ZONED &&
+	       (!(ns->flags & NVC_NS_ZONED) || c->config.kind == NVC_ZNS);
 }
 
 /* Whether namespaces that were read in are pieces of the medium, none in another. */
@@ -185,6 +190,8 @@ void nvc_ns_init(struct nvc *c)
 	ns->bytes = c->capacity;
 	ns->block_shift = c->config.block_shift;
 	ns->attached = ~0U;
+	if (c->config.kind == NVC_ZNS)
+		nvc_zns_namespaces(c);
 }
 
 const struct nvc_ns *nvc_ns_get(const struct nvc *c, u32 nsid)

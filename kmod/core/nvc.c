@@ -6,6 +6,7 @@ static const struct nvc_media *const kinds[NVC_KINDS] = {
 	[NVC_NVM] = &nvc_nvm,
 	[NVC_SSD] = &nvc_ssd,
 	[NVC_HDD] = &nvc_hdd,
+	[NVC_ZNS] = &nvc_zns,
 };
 
 static int check_timing(const struct nvc_timing *t)
@@ -23,7 +24,9 @@ static int check_model(const struct nvc_config *config)
 
 	if (config->kind != NVC_NVM)
 		err = nvc_model_check(&config->model);
-	if (!err && config->kind == NVC_SSD)
+	if (!err && config->kind == NVC_ZNS)
+		err = nvc_zns_check(config);
+	if (!err && nvc_has_ssd(config))
 		err = nvc_ssd_check(config);
 	return err;
 }
@@ -141,14 +144,10 @@ static noinline void read_plainly(struct nvc *c, const struct nvc_cmd *cmd,
 	decision->data = nvc_note_read(c, cmd, at);
 }
 
-static noinline void submit(struct nvc *c, const struct nvc_cmd *cmd,
-			    const struct nvc_range *ranges, struct nvc_decision *decision)
+/* What is left to do of a command whose own status is known. */
+static void decide(struct nvc *c, const struct nvc_cmd *cmd, struct nvc_ns *ns,
+		   const struct nvc_range *ranges, struct nvc_decision *decision)
 {
-	struct nvc_ns *ns = nvc_ns_of(c, cmd);
-
-	decision->status = nvc_check_cmd(c, cmd, ns, ranges);
-	if (c->read_only && !decision->status && nvc_changes(cmd))
-		decision->status = NVC_SC_READ_ONLY;
 	if (c->rules.set && !decision->status)
 		nvc_rules_apply(c, cmd, ranges, decision);
 	if (decision->status) {
@@ -161,6 +160,33 @@ static noinline void submit(struct nvc *c, const struct nvc_cmd *cmd,
 	decision->target += c->media->target(c, cmd, ns, ranges) - c->now;
 	keep_busy(c, decision->target);
 	decision->data = nvc_carry_out(c, cmd, ns, ranges);
+}
+
+/* A Zone Append is for where its data go. */
+static void decide_append(struct nvc *c, const struct nvc_cmd *cmd, struct nvc_ns *ns,
+			  struct nvc_decision *decision)
+{
+	struct nvc_cmd placed = *cmd;
+
+	if (!decision->status)
+		placed = nvc_zone_place(c, ns, cmd);
+	decide(c, &placed, ns, NULL, decision);
+	if (!decision->status)
+		decision->result = placed.slba;
+}
+
+static noinline void submit(struct nvc *c, const struct nvc_cmd *cmd,
+			    const struct nvc_range *ranges, struct nvc_decision *decision)
+{
+	struct nvc_ns *ns = nvc_ns_of(c, cmd);
+
+	decision->status = nvc_check_cmd(c, cmd, ns, ranges);
+	if (c->read_only && !decision->status && nvc_changes(cmd))
+		decision->status = NVC_SC_READ_ONLY;
+	if (cmd->opcode == NVC_ZONE_APPEND)
+		decide_append(c, cmd, ns, decision);
+	else
+		decide(c, cmd, ns, ranges, decision);
 }
 
 void nvc_submit(struct nvc *c, const struct nvc_cmd *cmd,

@@ -24,12 +24,14 @@ struct nvc;
  * @NVC_NVM: no NAND underneath: a fixed delay and a time per unit
  * @NVC_SSD: a conventional SSD: flash and its translation
  * @NVC_HDD: a spinning disk
+ * @NVC_ZNS: an SSD whose first namespace is zoned; see nvc_zns.h
  * @NVC_KINDS: how many there are
  */
 enum nvc_kind {
 	NVC_NVM = 0,
 	NVC_SSD,
 	NVC_HDD,
+	NVC_ZNS,
 	NVC_KINDS,
 };
 
@@ -109,7 +111,7 @@ struct nvc_config {
 	struct nvc_model model;
 };
 
-/** enum nvc_opcode - NVM command set, I/O commands */
+/** enum nvc_opcode - NVM command set, I/O commands; those of zoned namespaces */
 enum nvc_opcode {
 	NVC_FLUSH = 0x00,
 	NVC_WRITE = 0x01,
@@ -120,6 +122,9 @@ enum nvc_opcode {
 	NVC_DSM = 0x09,
 	NVC_VERIFY = 0x0c,
 	NVC_COPY = 0x19,
+	NVC_ZONE_SEND = 0x79,
+	NVC_ZONE_RECEIVE = 0x7a,
+	NVC_ZONE_APPEND = 0x7d,
 };
 
 /**
@@ -127,10 +132,16 @@ enum nvc_opcode {
  * @NVC_FUA: Force Unit Access
  * @NVC_DEALLOCATE: DEAC of Write Zeroes, AD of Dataset Management. Without it
  *	Dataset Management is a hint, and changes nothing
+ * @NVC_ALL_ZONES: Select All of Zone Management Send
+ * @NVC_ZRWA: Allocate ZRWA, of its Open Zone
+ * @NVC_PARTIAL: Partial Report of Zone Management Receive
  */
 enum nvc_flags {
 	NVC_FUA = 1,
 	NVC_DEALLOCATE = 2,
+	NVC_ALL_ZONES = 4,
+	NVC_ZRWA = 8,
+	NVC_PARTIAL = 16,
 };
 
 /**
@@ -147,6 +158,16 @@ enum nvc_status {
 	NVC_SC_READ_ONLY = 0x4182,
 	NVC_SC_COPY_LIMIT = 0x4183,
 	NVC_SC_OVERLAP = 0x4187,
+	NVC_SC_ZONE_OPERATION = 0x41b6,
+	NVC_SC_ZRWA_UNAVAILABLE = 0x41b7,
+	NVC_SC_ZONE_BOUNDARY = 0x41b8,
+	NVC_SC_ZONE_FULL = 0x41b9,
+	NVC_SC_ZONE_READ_ONLY = 0x41ba,
+	NVC_SC_ZONE_OFFLINE = 0x41bb,
+	NVC_SC_ZONE_INVALID_WRITE = 0x41bc,
+	NVC_SC_TOO_MANY_ACTIVE = 0x41bd,
+	NVC_SC_TOO_MANY_OPEN = 0x41be,
+	NVC_SC_ZONE_TRANSITION = 0x41bf,
 	NVC_SC_READ_ERROR = 0x4281,
 	NVC_SC_DEALLOCATED = 0x4287,
 };
@@ -219,6 +240,9 @@ struct nvc_rule {
  * @NVC_DATA_FRESH: as @NVC_DATA_COPY, for a Write or a Copy to blocks that read
  *	as zeros so far. Until the data are there, nobody else may enter the core:
  *	a read would take what lies in the memory for data
+ * @NVC_DATA_REPORT: the host gets nvc_zone_report(), made before anybody else
+ *	enters the core
+ * @NVC_DATA_EXTENSION: the host's data go to nvc_zone_extend(), likewise
  */
 enum nvc_data {
 	NVC_DATA_NONE = 0,
@@ -226,18 +250,24 @@ enum nvc_data {
 	NVC_DATA_ZERO = 2,
 	NVC_DATA_MIXED = 3,
 	NVC_DATA_FRESH = 4,
+	NVC_DATA_REPORT = 5,
+	NVC_DATA_EXTENSION = 6,
 };
 
 /**
  * struct nvc_cmd - one I/O command, as it arrives
  * @now: time of arrival, ns
- * @slba: first logical block; of a Copy's destination
- * @nlb: logical blocks, counted from one; ranges for Dataset Management and Copy
+ * @slba: first logical block; of a Copy's destination; of the zone, for Zone Append;
+ *	of Zone Management as the standard has it
+ * @nlb: logical blocks, counted from one; ranges for Dataset Management and Copy;
+ *	0 for Zone Management
  * @nsid: namespace
  * @opcode: enum nvc_opcode, or anything else a host may send
  * @flags: enum nvc_flags
  * @qid: submission queue
  * @ctrl: which of the controllers it came to, from 0
+ * @action: of Zone Management, enum nvc_zone_send or enum nvc_zone_receive
+ * @option: of Zone Management Receive, enum nvc_zone_option
  */
 struct nvc_cmd {
 	u64 now;
@@ -248,6 +278,8 @@ struct nvc_cmd {
 	u8 flags;
 	u16 qid;
 	u16 ctrl;
+	u8 action;
+	u8 option;
 };
 
 /**
@@ -270,6 +302,7 @@ struct nvc_range {
  * @unused: 0
  * @corrupt: of NVC_CORRUPT, the byte of its data to invert
  * @unused2: 0
+ * @result: of Zone Append, where the data go: the first logical block; else 0
  */
 struct nvc_decision {
 	u64 seq;
@@ -280,6 +313,7 @@ struct nvc_decision {
 	u16 unused;
 	u32 corrupt;
 	u32 unused2;
+	u64 result;
 };
 
 /**
@@ -297,14 +331,19 @@ struct nvc_decision {
  * @errors: commands with a status other than success
  * @faults: commands that a rule did something to
  * @blocks_read: logical blocks of @reads
- * @blocks_written: logical blocks of @writes
+ * @blocks_written: logical blocks of @writes and @appends
  * @blocks_zeroed: logical blocks of @zeroes
  * @blocks_deallocated: logical blocks of @dsms, twice where ranges overlap
  * @blocks_copied: logical blocks of @copies
  * @bytes_read: what hosts and the controller itself read: Read, Compare, Verify
- * @bytes_written: what hosts wrote: Write
+ * @bytes_written: what hosts wrote: Write, Zone Append
  * @media_errors: commands that met blocks made unreadable
  * @busy: ns for which some command was not yet due
+ * @appends: Zone Append commands
+ * @zone_sends: Zone Management Send commands
+ * @zone_receives: Zone Management Receive commands
+ * @zone_changes: changes of a zone by the controller that its list tells, see
+ *	nvc_zone_changes()
  */
 struct nvc_counters {
 	u64 reads;
@@ -327,6 +366,10 @@ struct nvc_counters {
 	u64 bytes_written;
 	u64 media_errors;
 	u64 busy;
+	u64 appends;
+	u64 zone_sends;
+	u64 zone_receives;
+	u64 zone_changes;
 };
 
 /**
@@ -334,11 +377,13 @@ struct nvc_counters {
  * @NVC_NS_PROTECTED: takes no changes
  * @NVC_NS_DULBE: reading what was never written, or deallocated, is an error
  * @NVC_NS_DAMAGED: the core's: it may hold blocks that cannot be read
+ * @NVC_NS_ZONED: the core's: it belongs to the Zoned Namespace command set
  */
 enum nvc_ns_flags {
 	NVC_NS_PROTECTED = 1,
 	NVC_NS_DULBE = 2,
 	NVC_NS_DAMAGED = 4,
+	NVC_NS_ZONED = 8,
 };
 
 /**
@@ -362,8 +407,8 @@ struct nvc_ns {
 /**
  * enum nvc_ns_op - what may change about namespaces
  * @NVC_NS_CREATE: make @nsid of @blocks of @block_shift, with @value as
- *	nvc_ns.attached
- * @NVC_NS_DELETE: delete @nsid, attached or not
+ *	nvc_ns.attached; not on NVC_ZNS, whose namespaces are fixed
+ * @NVC_NS_DELETE: delete @nsid, attached or not; not on NVC_ZNS
  * @NVC_NS_FORMAT: format @nsid to @block_shift; its data are gone
  * @NVC_NS_ATTACH: @value becomes nvc_ns.attached of @nsid
  * @NVC_NS_SWITCH: @value becomes nvc_ns.flags of @nsid, but for the core's

@@ -22,7 +22,7 @@
  *	@open_units. Over @host_units this is write amplification
  * @open_units: taken, but their program is not full yet
  * @programs: program operations
- * @erases: of lines
+ * @erases: of lines and zones
  * @senses: page reads, of every cause
  * @merge_reads: senses for writes of less than a unit
  * @buffer_hits: units read that were still in the write buffer
@@ -43,6 +43,13 @@
  * @power_cuts: nvc_cut() so far
  * @lost_units: undone by power cuts
  * @read_only: 1 when there are too few good blocks left to write
+ * @discarded_units: of zones, written for the host and gone before they were
+ *	programmed: with these, @programmed_units + @open_units +
+ *	@discarded_units = @host_units + @gc_units + @pad_units
+ * @zones: zones there are
+ * @active_zones: of these, open or closed
+ * @open_zones: of these, open
+ * @zone_erases: resets that had something to erase; also counted in @erases
  */
 struct nvc_ssd_stats {
 	u64 host_units;
@@ -72,6 +79,11 @@ struct nvc_ssd_stats {
 	u64 power_cuts;
 	u64 lost_units;
 	u64 read_only;
+	u64 discarded_units;
+	u64 zones;
+	u64 active_zones;
+	u64 open_zones;
+	u64 zone_erases;
 };
 
 /**

@@ -92,7 +92,9 @@ enum nvc_trace_posted {
  * @fault: bits of enum nvc_fault
  * @corrupt: byte of the data that was inverted
  * @ctrl: which of the controllers it came to, from 0
- * @unused: 0
+ * @action: nvc_cmd.action
+ * @option: nvc_cmd.option
+ * @result: nvc_decision.result
  */
 struct nvc_trace_command {
 	u64 seq;
@@ -116,7 +118,9 @@ struct nvc_trace_command {
 	u16 fault;
 	u32 corrupt;
 	u16 ctrl;
-	u16 unused;
+	u8 action;
+	u8 option;
+	u64 result;
 };
 
 /**

@@ -160,6 +160,7 @@ static void restart(struct nvc *c, u64 ready)
 	for (i = 0; i < s->shape.dies; i++) {
 		s->a.dies[i].busy = ready;
 		s->a.dies[i].reads = ready;
+		s->a.dies[i].background = ready;
 	}
 	for (i = 0; i < s->shape.slots; i++)
 		if (s->a.slots[i].done != SSD_NEVER)

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /* What a device with a model can be asked and told from outside. */
-#include "ssd.h"
+#include "zns.h"
 
 static void count_lines(const struct ssd *s, struct nvc_ssd_stats *stats)
 {
@@ -18,13 +18,28 @@ static void count_lines(const struct ssd *s, struct nvc_ssd_stats *stats)
 	stats->least_erases = least == SSD_NEVER ? 0 : least;
 }
 
+static void count_zones(const struct zns *zns, struct nvc_ssd_stats *stats)
+{
+	u32 z = zns->head;
+
+	stats->zones = zns->shape.zones;
+	stats->active_zones = zns->active;
+	stats->open_zones = zns->opened;
+	if (z == SSD_NONE)
+		return;
+	do {
+		stats->open_units += zone_units(zone_fill(zns, &zns->zones[z]));
+		z = zns->zones[z].next;
+	} while (z != zns->head);
+}
+
 void nvc_stats(const struct nvc *c, struct nvc_ssd_stats *stats)
 {
 	const struct ssd *s = ssd_of(c);
 	u32 i;
 
 	memset(stats, 0, sizeof(*stats));
-	if (c->config.kind != NVC_SSD)
+	if (!nvc_has_ssd(&c->config))
 		return;
 	*stats = s->stats;
 	stats->programmed_units = stats->programs * s->shape.per_program;
@@ -35,6 +50,8 @@ void nvc_stats(const struct nvc *c, struct nvc_ssd_stats *stats)
 	stats->free_lines = s->free_lines;
 	stats->line_units = s->shape.per_line;
 	count_lines(s, stats);
+	if (c->config.kind == NVC_ZNS)
+		count_zones(zns_of(c), stats);
 }
 
 u32 nvc_place(const struct nvc *c, u32 unit)
@@ -57,7 +74,7 @@ int nvc_set_model(struct nvc *c, u64 now, const struct nvc_model *model)
 
 u32 nvc_undo_units(const struct nvc *c)
 {
-	return c->config.kind == NVC_SSD ? ssd_of(c)->shape.undos : 0;
+	return nvc_has_ssd(&c->config) ? ssd_of(c)->shape.undos : 0;
 }
 
 u32 nvc_cut(struct nvc *c, u64 now, struct nvc_lost *lost, u64 *ready)

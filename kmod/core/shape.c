@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /* How large everything in an SSD is, and where its parts lie in memory. */
-#include "ssd.h"
+#include "zns.h"
 
 #define MAX_LINE_UNITS 0x1000000
 #define MAX_LINES 0x100000
@@ -50,16 +50,34 @@ static int shape_lines(const struct nvc_model *m, u64 units, struct ssd_shape *s
 	return 0;
 }
 
+/* An SSD that has nothing but zones. */
+static int shape_no_lines(struct ssd_shape *s)
+{
+	s->rows = 1;
+	s->words = s->lanes;
+	s->per_line = s->lanes * s->per_program;
+	s->map_words = ceil_div(s->per_line, 64);
+	return 0;
+}
+
 static void shape_buffer(const struct nvc_model *m, struct ssd_shape *s)
 {
 	s->slots = nvc_max(4, (m->buffer >> 2) / s->per_program);
 	s->undos = m->plp ? 0 : s->slots * s->per_program + WHOLE_UNITS;
 }
 
+/* Logical units that have no zones. */
+static u64 shape_units(const struct nvc_config *config)
+{
+	if (config->kind == NVC_ZNS)
+		return nvc_zns_conventional(config) >> SSD_UNIT_SHIFT;
+	return ceil_div(config->blocks, 1 << (SSD_UNIT_SHIFT - config->block_shift));
+}
+
 int nvc_shape(const struct nvc_config *config, struct ssd_shape *shape)
 {
 	const struct nvc_model *m = &config->model;
-	u64 units = ceil_div(config->blocks, 1 << (SSD_UNIT_SHIFT - config->block_shift));
+	u64 units = shape_units(config);
 	int err;
 
 	memset(shape, 0, sizeof(*shape));
@@ -71,7 +89,7 @@ int nvc_shape(const struct nvc_config *config, struct ssd_shape *shape)
 		return -ERANGE;
 	shape->units = units;
 	shape_lanes(m, shape);
-	err = shape_lines(m, units, shape);
+	err = units ? shape_lines(m, units, shape) : shape_no_lines(shape);
 	if (!err)
 		shape_buffer(m, shape);
 	return err;

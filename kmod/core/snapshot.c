@@ -5,6 +5,7 @@
  * nothing in them is believed: see thaw.c.
  */
 #include "snapshot.h"
+#include "zns.h"
 
 #define MAGIC 0x32706e73626c766eULL /* "nvlbsnp2"; another digit where fields change places */
 #define PRIME 0x100000001b3ULL
@@ -16,7 +17,7 @@ static u64 layout(void)
 		sizeof(struct nvc), sizeof(struct nvc_ns), sizeof(struct nvc_counters),
 		sizeof(struct nvc_slot), sizeof(struct ssd), sizeof(struct ssd_line),
 		sizeof(struct ssd_undo), sizeof(struct ssd_slot), sizeof(struct ssd_die),
-		sizeof(struct ssd_timeline),
+		sizeof(struct ssd_timeline), sizeof(struct zns), sizeof(struct zns_zone),
 	};
 	u64 hash = 0xcbf29ce484222325ULL;
 	u32 i;

@@ -62,7 +62,7 @@ static void ssd_init(struct nvc *c)
 }
 
 /* The controller forgets its transfers; the medium goes on with its work. */
-static void ssd_reset(struct nvc *c)
+void nvc_ssd_reset(struct nvc *c)
 {
 	struct ssd *s = ssd_of(c);
 
@@ -145,18 +145,9 @@ u64 nvc_ssd_read(struct nvc *c, struct nvc_extent at)
 	return read_sectors(c, at, NULL);
 }
 
-static inline void begin(struct nvc *c)
-{
-	struct ssd *s = ssd_of(c);
-
-	if (c->config.model.gc_background || s->sweep_from < s->sweep_to)
-		nvc_ssd_catch_up(c);
-	s->time = c->now;
-}
-
 static u64 ssd_read(struct nvc *c, struct nvc_extent at)
 {
-	begin(c);
+	ssd_begin(c);
 	return read_sectors(c, at, &ssd_of(c)->link_out);
 }
 
@@ -165,7 +156,7 @@ static u64 ssd_target(struct nvc *c, const struct nvc_cmd *cmd, const struct nvc
 {
 	if (cmd->opcode == NVC_READ)
 		return ssd_read(c, nvc_extent(ns, cmd->slba, cmd->nlb));
-	begin(c);
+	ssd_begin(c);
 	ssd_of(c)->began = ssd_of(c)->closings;
 	return nvc_ssd_change(c, cmd, ns, ranges);
 }
@@ -199,7 +190,7 @@ const struct nvc_media nvc_ssd = {
 	.size = ssd_size,
 	.init = ssd_init,
 	.attach = ssd_attach,
-	.reset = ssd_reset,
+	.reset = nvc_ssd_reset,
 	.retime = nvc_nand_timing,
 	.target = ssd_target,
 	.read = ssd_read,

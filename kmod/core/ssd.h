@@ -67,11 +67,13 @@ struct ssd_shape {
  * struct ssd_die - a die's time
  * @busy: all its work is done
  * @reads: its reads that interrupt other work are done
+ * @background: work for its spare time is done
  * @channel: that it is on
  */
 struct ssd_die {
 	u64 busy;
 	u64 reads;
+	u64 background;
 	u32 channel;
 };
 
@@ -290,6 +292,7 @@ static inline u8 nvc_unit_mask(const struct nvc *c, u32 unit)
 }
 
 bool nvc_buffer_finds(const struct nvc *c, u32 place);
+void nvc_ssd_catch_up(struct nvc *c);
 
 static inline u64 ssd_link_time(const struct ssd *s, u64 bytes)
 {
@@ -312,6 +315,16 @@ static inline bool ssd_buffered(const struct nvc *c, u32 line, u32 place)
 	return (l->programmed > c->now || l->state == SSD_OPEN) && nvc_buffer_finds(c, place);
 }
 
+/* A command begins: what happened before it, and from when on it may ask for something. */
+static inline void ssd_begin(struct nvc *c)
+{
+	struct ssd *s = ssd_of(c);
+
+	if (c->config.model.gc_background || s->sweep_from < s->sweep_to)
+		nvc_ssd_catch_up(c);
+	s->time = c->now;
+}
+
 /* shape.c */
 int nvc_shape(const struct nvc_config *config, struct ssd_shape *shape);
 size_t nvc_ssd_layout(const struct ssd_shape *shape, u32 channels, u8 *memory,
@@ -322,6 +335,9 @@ void nvc_nand_timing(struct nvc *c);
 u64 nvc_nand_read(struct nvc *c, u32 at, u32 units, u64 ready, bool host);
 u64 nvc_nand_program(struct nvc *c, u32 word, u64 ready);
 void nvc_nand_erase(struct nvc *c, u32 line, u64 ready);
+u64 nvc_die_read(struct nvc *c, u32 die, u32 page, u32 units, u64 ready);
+u64 nvc_die_program(struct nvc *c, u32 die, u32 page, u64 ready);
+u64 nvc_die_later(struct nvc *c, u32 die, u64 ready, u64 time);
 
 /* line.c */
 void nvc_line_reset(struct ssd *s);
@@ -362,6 +378,7 @@ void nvc_gc_room(struct nvc *c);
 void nvc_gc_idle(struct nvc *c);
 
 /* buffer.c */
+u32 nvc_buffer_slot(struct ssd *s, u32 base, u64 *at);
 u64 nvc_buffer_take(struct ssd *s, u32 id, u32 base, u64 at);
 void nvc_buffer_done(struct ssd *s, u32 slot, u64 done);
 void nvc_undo_log(struct ssd *s, const struct ssd_undo *entry);
@@ -369,12 +386,12 @@ void nvc_undo_erased(struct ssd *s, u32 line);
 void nvc_undo_moved(struct ssd *s, u32 from, u32 to);
 
 /* ssd.c, write.c */
+void nvc_ssd_reset(struct nvc *c);
 u64 nvc_ssd_read(struct nvc *c, struct nvc_extent at);
 u64 nvc_ssd_read_units(struct nvc *c, u32 unit, u32 last, struct ssd_timeline *link);
 u64 nvc_ssd_change(struct nvc *c, const struct nvc_cmd *cmd, const struct nvc_ns *ns,
 		   const struct nvc_range *ranges);
 void nvc_ssd_settle(struct nvc *c);
-void nvc_ssd_catch_up(struct nvc *c);
 
 /* power.c */
 u32 nvc_ssd_cut(struct nvc *c, struct nvc_lost *lost, u64 *ready);

@@ -6,6 +6,7 @@
  * each unit in one place, each time and number small enough to be added to.
  */
 #include "snapshot.h"
+#include "zns.h"
 
 static bool sound_rules(const struct nvc_rules *rules)
 {
@@ -31,7 +32,7 @@ static bool sound_collection(const struct ssd *s)
 	const struct ssd_gc *gc = &s->gc;
 
 	return nvc_sound(gc->clock) && nvc_sound(gc->copied) && nvc_sound(gc->seen) &&
-	       gc->wear_next < s->shape.lines &&
+	       (gc->wear_next < s->shape.lines || !gc->wear_next) &&
 	       (gc->wear < s->shape.lines || gc->wear == SSD_NONE);
 }
 
@@ -72,7 +73,8 @@ static bool sound_times(const struct nvc *c)
 	for (i = 0; i < s->shape.dies; i++) {
 		struct ssd_die *die = &s->a.dies[i];
 
-		if (!nvc_sound(die->busy) || !nvc_sound(die->reads))
+		if (!nvc_sound(die->busy) || !nvc_sound(die->reads) ||
+		    !nvc_sound(die->background))
 			return false;
 		die->channel = i % channels;
 	}
@@ -359,14 +361,17 @@ static bool sound_log(struct ssd *s)
 }
 
 /* Every unit programmed is somebody's. */
-static bool sound_accounts(const struct ssd *s)
+static bool sound_accounts(const struct nvc *c)
 {
+	const struct ssd *s = ssd_of(c);
 	const struct nvc_ssd_stats *t = &s->stats;
-	u64 taken = t->programs * s->shape.per_program;
+	u64 taken = t->programs * s->shape.per_program + t->discarded_units;
 	u32 i;
 
 	for (i = 0; i < SSD_STREAMS; i++)
 		taken += s->streams[i].fill;
+	if (c->config.kind == NVC_ZNS)
+		taken += nvc_zns_open_units(c);
 	return taken == t->host_units + t->gc_units + t->pad_units;
 }
 
@@ -381,7 +386,7 @@ bool nvc_ssd_thaw(struct nvc *c)
 	struct ssd *s = ssd_of(c);
 
 	if (!sound_numbers(s) || !sound_times(c) || !thaw_lines(s) || !thaw_units(c) ||
-	    !sound_log(s) || !sound_victim(s) || !thaw_lists(c) || !sound_accounts(s))
+	    !sound_log(s) || !sound_victim(s) || !thaw_lists(c) || !sound_accounts(c))
 		return false;
 	nvc_line_reserves(s);
 	/* nvc_stats() adds to these */

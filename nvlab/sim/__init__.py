@@ -23,7 +23,12 @@ from nvlab.sim.structs import (
     NamespaceSwitch,
     Opcode,
     Status,
+    ZoneAction,
+    ZoneAttribute,
+    ZoneOpcode,
+    ZoneState,
 )
+from nvlab.sim.zones import Zone, Zoned, changed_zones, extend, report, zoned, zones
 
 __all__ = [
     "ALL_NAMESPACES",
@@ -54,8 +59,19 @@ __all__ = [
     "Rule",
     "Status",
     "Timing",
+    "Zone",
+    "ZoneAction",
+    "ZoneAttribute",
+    "ZoneOpcode",
+    "ZoneState",
+    "Zoned",
+    "changed_zones",
     "commands",
+    "extend",
     "load_profile",
     "model",
     "profiles",
+    "report",
+    "zoned",
+    "zones",
 ]

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /* What must hold for an SSD between two commands, checked the slow way. */
 #include "batch.h"
-#include "ssd.h"
+#include "zns.h"
 
 #define MUST(condition) must(wrong, condition, #condition)
 
@@ -103,10 +103,58 @@ static void audit_accounts(const struct nvc *c, const char **wrong)
 
 	nvc_stats(c, &t);
 	MUST(t.free_lines + t.open_lines + t.closed_lines + t.retired_lines == t.lines);
-	MUST(t.programmed_units + t.open_units == t.host_units + t.gc_units + t.pad_units);
+	MUST(t.programmed_units + t.open_units + t.discarded_units ==
+	     t.host_units + t.gc_units + t.pad_units);
 	MUST(t.open_lines <= SSD_STREAMS);
 	MUST(t.least_erases <= t.most_erases);
 	MUST(t.usable_units <= t.lines * t.line_units);
+}
+
+/* What lies behind the write pointer reads as zeros, but for a random write area. */
+static void audit_zone(const struct nvc *c, u32 z, const char **wrong)
+{
+	const struct zns *zns = zns_of(c);
+	const struct zns_zone *zone = &zns->zones[z];
+	bool zrwa = zone->attributes & NVC_ZONE_HAS_ZRWA;
+	u32 end = zone->wp + (zrwa ? zns->shape.zrwa : 0);
+	u32 size = 1U << zns->shape.shift;
+
+	MUST(zone->wp <= zns->shape.capacity);
+	MUST(zone->state != NVC_ZONE_EMPTY || (!zone->wp && !zone->attributes));
+	MUST(!zone_active(zone) || zone->wp < zns->shape.capacity);
+	MUST(zone->saved <= zone->wp && zone->save <= zone->wp);
+	MUST(zone->words <= zns->shape.words);
+	MUST(!zrwa || zone_active(zone));
+	if (zone->state < NVC_ZONE_READ_ONLY && end < size)
+		MUST(!nvc_map_all(&c->written, (struct nvc_extent){
+			zone_sector(zns, z) + end, size - end }));
+}
+
+static void audit_zones(const struct nvc *c, const char **wrong)
+{
+	const struct zns *zns = zns_of(c);
+	u32 active = 0, opened = 0, implicit = 0, zrwas = 0, listed = 0;
+	u32 z;
+
+	for (z = 0; z < zns->shape.zones; z++) {
+		const struct zns_zone *zone = &zns->zones[z];
+
+		active += zone_active(zone);
+		opened += zone_open(zone);
+		implicit += zone->state == NVC_ZONE_IMPLICIT;
+		zrwas += !!(zone->attributes & NVC_ZONE_HAS_ZRWA);
+		audit_zone(c, z, wrong);
+	}
+	MUST(active == zns->active && active <= zns->shape.max_active);
+	MUST(opened == zns->opened && opened <= zns->shape.max_open);
+	MUST(implicit == zns->implicit);
+	MUST(zrwas == zns->zrwas && zrwas <= zns->shape.max_zrwas);
+	for (z = zns->head; z != SSD_NONE && listed <= active; listed++) {
+		MUST(zone_active(&zns->zones[z]));
+		MUST(zns->zones[zns->zones[z].next].prev == z);
+		z = zns->zones[z].next == zns->head ? SSD_NONE : zns->zones[z].next;
+	}
+	MUST(listed == active);
 }
 
 const char *batch_audit(const struct nvc *c)
@@ -122,6 +170,8 @@ const char *batch_audit(const struct nvc *c)
 	must(&wrong, wrong || valid == s->stats.mapped_units, "valid == mapped units");
 	audit_lists(s, &wrong);
 	audit_accounts(c, &wrong);
+	if (c->config.kind == NVC_ZNS)
+		audit_zones(c, &wrong);
 	return wrong;
 }
 

@@ -5,6 +5,7 @@
 
 #include "nvc_ssd.h"
 #include "nvc_trace.h"
+#include "nvc_zns.h"
 
 /* Decides @n commands in order; @ranges holds the ranges of all of them. */
 void batch_submit(struct nvc *c, const struct nvc_cmd *cmds, size_t n,
@@ -50,7 +51,7 @@ struct batch_stream {
  */
 size_t batch_closed(struct nvc *c, struct batch_stream *streams, size_t n);
 
-/* Checks all that must hold for an SSD. Returns NULL, or the condition that does not. */
+/* Checks all that must hold for an SSD, with zones or not. NULL, or the condition that does not. */
 const char *batch_audit(const struct nvc *c);
 
 /* When each die, then each channel of an SSD is done, ns. Returns how many; @times may be NULL. */

@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from nvlab.medium import Profile, model
 from nvlab.sim._core import ffi, lib
-from nvlab.sim.structs import ANY_OPCODE, COMMAND, DECISION, LOST, MILLION, RANGE, Fault, Kind
+from nvlab.sim.structs import ANY_OPCODE, COMMAND, DECISION, LOST, MILLION, RANGE, Fault, Kind, fields_of
 
 UNMAPPED = 0xFFFFFFFF
 PROBLEMS = {
@@ -127,11 +127,15 @@ def commands(
     flags: ArrayLike = 0,
     qid: ArrayLike = 1,
     ctrl: ArrayLike = 0,
+    action: ArrayLike = 0,
+    option: ArrayLike = 0,
 ) -> NDArray[np.void]:
     """A one-dimensional array of dtype ``COMMAND``; arguments are numbers or arrays of one length. ``now`` is in ns."""
-    columns = np.broadcast_arrays(*map(np.atleast_1d, (now, slba, nlb, nsid, opcode, flags, qid, ctrl)))
+    said = {"now": now, "slba": slba, "nlb": nlb, "nsid": nsid, "opcode": opcode, "flags": flags, "qid": qid, "ctrl": ctrl}
+    said |= {"action": action, "option": option}
+    columns = np.broadcast_arrays(*map(np.atleast_1d, said.values()))
     array = np.zeros(columns[0].shape, COMMAND)
-    for name, column in zip(("now", "slba", "nlb", "nsid", "opcode", "flags", "qid", "ctrl"), columns, strict=True):
+    for name, column in zip(said, columns, strict=True):
         array[name] = column
     return array
 
@@ -142,7 +146,8 @@ class Device:
     def __init__(self, config: Config) -> None:
         self.config = config
         native = ffi.new("struct nvc_config *", asdict(config))
-        _raise_for(lib.nvc_check(native), config)
+        if why := refusal(config):
+            raise ValueError(f"the core refuses this, {why}: {config}")
         # Eight-byte units give the alignment that nvc_init() asks for
         self._memory = ffi.new("u64[]", (lib.nvc_size(native) + 7) // 8)
         self.native = ffi.cast("struct nvc *", self._memory)
@@ -237,7 +242,7 @@ class Device:
         """Accounts of an SSD, by the names of ``struct nvc_ssd_stats``; all zero for another kind."""
         native = ffi.new("struct nvc_ssd_stats *")
         lib.nvc_stats(self.native, native)
-        return {name: int(getattr(native, name)) for name, _ in ffi.typeof("struct nvc_ssd_stats").fields}
+        return fields_of(native, "nvc_ssd_stats")
 
     def mapping(self) -> NDArray[np.uint32]:
         """Where each 4 KiB unit of an SSD lies, shape (units,); ``UNMAPPED`` if nowhere."""
@@ -259,7 +264,7 @@ class Device:
         return times
 
     def _require_ssd(self) -> None:
-        if self.config.kind is not Kind.SSD:
+        if self.config.kind not in (Kind.SSD, Kind.ZNS):
             raise TypeError(f"this is no SSD, but {self.config.kind.name}")
 
     def reset(self, now: int = 0) -> None:
@@ -303,7 +308,7 @@ class Device:
         native = lib.nvc_ns_get(self.native, nsid)
         if native == ffi.NULL:
             return None
-        return Namespace(**{name: int(getattr(native, name)) for name, _ in ffi.typeof("struct nvc_ns").fields})
+        return Namespace(**fields_of(native, "nvc_ns"))
 
     def free(self) -> tuple[int, int]:
         """Bytes that belong to no namespace, and how many the largest new one can have."""
@@ -336,7 +341,7 @@ class Device:
         """Totals since the device was made, by the names of ``struct nvc_counters``."""
         native = ffi.new("struct nvc_counters *")
         lib.nvc_count(self.native, native)
-        return {name: int(getattr(native, name)) for name, _ in ffi.typeof("struct nvc_counters").fields}
+        return fields_of(native, "nvc_counters")
 
 
 def _require(array: NDArray[np.void], dtype: np.dtype[np.void]) -> NDArray[np.void]:
@@ -347,5 +352,17 @@ def _require(array: NDArray[np.void], dtype: np.dtype[np.void]) -> NDArray[np.vo
 
 def _raise_for(code: int, what: object) -> None:
     if code:
-        problem = PROBLEMS.get(-code, "a field has no meaning")
-        raise ValueError(f"the core refuses this, {problem}: {what}")
+        raise ValueError(f"the core refuses this, {_words(code)}: {what}")
+
+
+def _words(code: int) -> str:
+    return PROBLEMS.get(-code, "a field has no meaning")
+
+
+def refusal(config: Config) -> str | None:
+    """Why there can be no such device, in the core's words; None if there can."""
+    native = ffi.new("struct nvc_config *", asdict(config))
+    code = lib.nvc_check(native)
+    if not code or config.kind is not Kind.ZNS or lib.nvc_zns_problem(native) == ffi.NULL:
+        return _words(code) if code else None
+    return ffi.string(lib.nvc_zns_problem(native)).decode()  # type: ignore[no-any-return]

@@ -32,6 +32,11 @@ def _dtype_of(ctype: Any) -> np.dtype[Any]:
     )
 
 
+def fields_of(native: Any, struct: str) -> dict[str, int]:
+    """The fields of a C structure of integers, by name."""
+    return {name: int(getattr(native, name)) for name, _ in ffi.typeof(f"struct {struct}").fields}
+
+
 COMMAND = dtype_of("nvc_cmd")
 RANGE = dtype_of("nvc_range")
 DECISION = dtype_of("nvc_decision")
@@ -86,6 +91,7 @@ class Kind(IntEnum):
     NVM = lib.NVC_NVM
     SSD = lib.NVC_SSD
     HDD = lib.NVC_HDD
+    ZNS = lib.NVC_ZNS
 
 
 class Opcode(IntEnum):
@@ -102,11 +108,53 @@ class Opcode(IntEnum):
     COPY = lib.NVC_COPY
 
 
+class ZoneOpcode(IntEnum):
+    """I/O commands that only zoned namespaces have."""
+
+    SEND = lib.NVC_ZONE_SEND
+    RECEIVE = lib.NVC_ZONE_RECEIVE
+    APPEND = lib.NVC_ZONE_APPEND
+
+
+class ZoneAction(IntEnum):
+    """Actions of Zone Management Send."""
+
+    CLOSE = lib.NVC_ZONE_CLOSE
+    FINISH = lib.NVC_ZONE_FINISH
+    OPEN = lib.NVC_ZONE_OPEN
+    RESET = lib.NVC_ZONE_RESET
+    OFFLINE = lib.NVC_ZONE_TAKE_OFFLINE
+    SET_EXTENSION = lib.NVC_ZONE_SET_EXTENSION
+    FLUSH_ZRWA = lib.NVC_ZONE_FLUSH_ZRWA
+
+
+class ZoneState(IntEnum):
+    """What a zone is in."""
+
+    EMPTY = lib.NVC_ZONE_EMPTY
+    IMPLICIT = lib.NVC_ZONE_IMPLICIT
+    EXPLICIT = lib.NVC_ZONE_EXPLICIT
+    CLOSED = lib.NVC_ZONE_CLOSED
+    READ_ONLY = lib.NVC_ZONE_READ_ONLY
+    FULL = lib.NVC_ZONE_FULL
+    OFFLINE = lib.NVC_ZONE_OFFLINE
+
+
+class ZoneAttribute(IntFlag):
+    """What else a zone has."""
+
+    ZRWA = lib.NVC_ZONE_HAS_ZRWA
+    EXTENSION = lib.NVC_ZONE_EXTENDED
+
+
 class Flag(IntFlag):
     """What else a command asks for."""
 
     FUA = lib.NVC_FUA
     DEALLOCATE = lib.NVC_DEALLOCATE
+    ALL_ZONES = lib.NVC_ALL_ZONES
+    ZRWA = lib.NVC_ZRWA
+    PARTIAL = lib.NVC_PARTIAL
 
 
 class Status(IntEnum):
@@ -121,6 +169,16 @@ class Status(IntEnum):
     READ_ONLY = lib.NVC_SC_READ_ONLY
     COPY_LIMIT = lib.NVC_SC_COPY_LIMIT
     OVERLAP = lib.NVC_SC_OVERLAP
+    ZONE_OPERATION = lib.NVC_SC_ZONE_OPERATION
+    ZRWA_UNAVAILABLE = lib.NVC_SC_ZRWA_UNAVAILABLE
+    ZONE_BOUNDARY = lib.NVC_SC_ZONE_BOUNDARY
+    ZONE_FULL = lib.NVC_SC_ZONE_FULL
+    ZONE_READ_ONLY = lib.NVC_SC_ZONE_READ_ONLY
+    ZONE_OFFLINE = lib.NVC_SC_ZONE_OFFLINE
+    ZONE_INVALID_WRITE = lib.NVC_SC_ZONE_INVALID_WRITE
+    TOO_MANY_ACTIVE = lib.NVC_SC_TOO_MANY_ACTIVE
+    TOO_MANY_OPEN = lib.NVC_SC_TOO_MANY_OPEN
+    ZONE_TRANSITION = lib.NVC_SC_ZONE_TRANSITION
     READ_ERROR = lib.NVC_SC_READ_ERROR
     DEALLOCATED = lib.NVC_SC_DEALLOCATED
 
@@ -161,6 +219,8 @@ class Data(IntEnum):
     ZERO = lib.NVC_DATA_ZERO
     MIXED = lib.NVC_DATA_MIXED
     FRESH = lib.NVC_DATA_FRESH
+    REPORT = lib.NVC_DATA_REPORT
+    EXTENSION = lib.NVC_DATA_EXTENSION
 
 
 class NamespaceSwitch(IntFlag):

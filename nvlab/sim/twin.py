@@ -43,7 +43,7 @@ class Twin:
         """Which commands the twin decided otherwise than the live device did: none, if the trace is whole."""
         same = [
             self.commands[name] == self.decisions[name]
-            for name in ("seq", "target", "status", "data", "fault", "corrupt")
+            for name in ("seq", "target", "status", "data", "fault", "corrupt", "result")
         ]
         return np.flatnonzero(~np.all(same, axis=0))
 
@@ -133,7 +133,7 @@ def _ranges(records: NDArray[np.void]) -> dict[int, list[NDArray[np.void]]]:
 def _commands(run: NDArray[np.void]) -> NDArray[np.void]:
     commands = np.zeros(len(run), COMMAND)
     commands["now"] = run["decided"]
-    for name in ("slba", "nlb", "nsid", "opcode", "flags", "qid", "ctrl"):
+    for name in ("slba", "nlb", "nsid", "opcode", "flags", "qid", "ctrl", "action", "option"):
         commands[name] = run[name]
     return commands
 

@@ -14,11 +14,28 @@ from hypothesis import strategies as st
 
 from nvlab.record.trace import Traced, TraceReader, TraceRecorder
 from nvlab.record.tracefile import convert_traces, read_trace
-from nvlab.sim import RANGE, Config, Device, Fault, Flag, NamespaceChange, Opcode, Rule, Timing, commands
+from nvlab.sim import (
+    RANGE,
+    Config,
+    Device,
+    Fault,
+    Flag,
+    Kind,
+    NamespaceChange,
+    Opcode,
+    Rule,
+    Timing,
+    ZoneAction,
+    ZoneOpcode,
+    commands,
+    model,
+    zones,
+)
 from nvlab.sim._core import ffi, lib
 from nvlab.sim.structs import (
     TRACE_COMMAND,
     TRACE_CONFIG,
+    TRACE_MODEL,
     TRACE_NAMESPACE,
     TRACE_RANGES,
     TRACE_RULE,
@@ -172,6 +189,20 @@ class Live:
         for name in ("blocks", "seed", "kind", "block_shift", "vwc"):
             values[name] = getattr(config, name)
         self._timing(values["timing"], config.timing)
+        self._model(list(config.model.values()))
+
+    def _model(self, values: list[int], now: int = 0) -> None:
+        """All parameters of the medium, in pieces."""
+        for first in range(0, len(values), lib.NVC_TRACE_VALUES_EACH):
+            record = self._record(TRACE_MODEL, TraceKind.MODEL, now)
+            piece = values[first : first + lib.NVC_TRACE_VALUES_EACH]
+            record["input"]["slot"], record["input"]["set"] = first, len(piece)
+            record["values"][: len(piece)] = piece
+            self.records.append(record)
+
+    def remodel(self, now: int, **changes: int) -> None:
+        self.device.set_model(now, **changes)
+        self._model(list(self.device.config.model.values()), now)
 
     def _record(self, dtype: np.dtype, kind: TraceKind, now: int = 0) -> np.void:
         record = np.zeros(1, dtype)[0]
@@ -195,9 +226,9 @@ class Live:
             piece["ranges"][: len(some)] = np.array(some, RANGE)
             self.records.append(piece)
         record = self._record(TRACE_COMMAND, TraceKind.COMMAND)
-        for name in ("slba", "nlb", "nsid", "opcode", "flags", "qid", "ctrl"):
+        for name in ("slba", "nlb", "nsid", "opcode", "flags", "qid", "ctrl", "action", "option"):
             record[name] = cmd[0][name]
-        for name in ("target", "status", "data", "fault", "corrupt"):
+        for name in ("target", "status", "data", "fault", "corrupt", "result"):
             record[name] = decision[name]
         record["decided"] = cmd[0]["now"]
         self.records.append(record)
@@ -272,6 +303,61 @@ def lived(seed: int, steps: int) -> tuple[Live, np.ndarray]:
                 commands(opcode, rng.integers(0, 4100), nlb, now=now, flags=Flag.DEALLOCATE, qid=2, ctrl=ctrl), ranges
             )
     return live, live.trace(rng)
+
+
+ZONE, ZONES = 64, 12  # blocks of 4 KiB; zones
+
+
+def lived_with_zones(seed: int, steps: int) -> tuple[Live, np.ndarray]:
+    """A zoned device: appends, writes, all of Zone Management, a namespace beside it, changes of its speed."""
+    rng = np.random.default_rng(seed)
+    made_of = model(
+        channels=2, dies=2, zone_size=4 * ZONE, zone_capacity=200, zone_conventional=2, zone_max_active=5, zone_max_open=3,
+        zone_extension=1, zrwa_zones=1, zrwa_size=32, zrwa_flush=8, program_fail=500, buffer=64,
+    )  # fmt: skip
+    live = Live(Config(512 + ZONES * ZONE, seed, Kind.ZNS, 12, vwc=True, model=made_of))
+    for now in np.cumsum(rng.integers(0, 400_000, steps)).tolist():
+        what = rng.integers(0, 40)
+        if what == 0:
+            live.remodel(now, erase=int(rng.integers(0, 10**7)), fw_write=int(rng.integers(0, 10**5)))
+        elif what == 1:
+            live.reset(now)
+        elif what == 2:
+            live.cache(bool(rng.integers(0, 2)), now)
+        elif what == 3:
+            rule = Rule(Fault.DELAY, opcode=int(rng.choice([*ZoneOpcode])), every=3, delay=999)
+            live.rule(int(rng.integers(0, 4)), rule if rng.integers(0, 3) else None, now)
+        else:
+            live.submit(zone_command(live.device, rng, now), [])
+    return live, live.trace(rng)
+
+
+def zone_command(device: Device, rng: np.random.Generator, now: int) -> np.ndarray:
+    zone = zones(device)[int(rng.integers(0, ZONES))]
+    opcode = int(rng.choice([*ZoneOpcode, Opcode.READ, Opcode.WRITE, Opcode.WRITE, Opcode.FLUSH, ZoneOpcode.APPEND]))
+    nlb = 0 if opcode in (ZoneOpcode.SEND, ZoneOpcode.RECEIVE) else int(rng.integers(1, 30))
+    flags = int(rng.choice([0, 0, Flag.FUA, Flag.ZRWA, Flag.ALL_ZONES]))
+    more = {"action": int(rng.choice([*ZoneAction])), "option": int(rng.integers(0, 9)), "nsid": int(rng.integers(1, 4) // 3 + 1)}
+    return commands(opcode, zone.wp if opcode == Opcode.WRITE else zone.start, nlb, now=now, flags=flags, qid=3, **more)
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.integers(0, 2**32), st.integers(0, 300))
+def test_the_twin_of_a_zoned_device_decides_the_same(seed: int, steps: int) -> None:
+    live, trace = lived_with_zones(seed, steps)
+    twin = replay(trace)
+    assert twin.differences().tolist() == []
+    assert twin.device.counters() == live.device.counters() and twin.device.stats() == live.device.stats()
+    assert zones(twin.device) == zones(live.device)
+    appended = twin.commands[(twin.commands["opcode"] == ZoneOpcode.APPEND) & (twin.commands["status"] == 0)]
+    assert all(0 <= each["result"] - each["slba"] < ZONE for each in appended)
+
+
+def test_a_twin_that_appends_elsewhere_is_found() -> None:
+    trace = np.frombuffer(bytearray(lived_with_zones(1, 200)[1].tobytes()), TRACE_COMMAND)
+    which = np.flatnonzero((trace["kind"] == TraceKind.COMMAND) & (trace["opcode"] == ZoneOpcode.APPEND) & (trace["status"] == 0))
+    trace["result"][which[1]] += 1
+    assert len(replay(trace).differences()) == 1
 
 
 @settings(deadline=None, max_examples=60)
