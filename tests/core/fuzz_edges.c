@@ -32,6 +32,21 @@ static u32 edge(const struct nvc_param *p)
 	}
 }
 
+/* Zones that there can be, most of them; there are hundred ways to say others. */
+static void some_zones(struct nvc_model *m)
+{
+	m->zone_size = below(8) ? 64ULL << below(8) : 64 + below(1000);
+	m->zone_capacity = below(2) ? 0 : below(8) ? 4 * below(m->zone_size / 4) : below(3000);
+	m->zone_dies = below(8);
+	m->zone_max_open = below(6);
+	m->zone_max_active = below(8);
+	m->zone_append = below(2) ? 0 : below(8) ? 4ULL << below(5) : below(20);
+	m->zone_conventional = below(3);
+	m->zrwa_zones = below(4);
+	m->zrwa_flush = below(8) ? 4ULL << below(2) : below(10);
+	m->zrwa_size = below(8) ? m->zrwa_flush * (1 + below(3)) : below(100);
+}
+
 static struct nvc_config random_config(void)
 {
 	struct nvc_config config = {
@@ -54,6 +69,8 @@ static struct nvc_config random_config(void)
 		config.model.pages = 0;
 		config.model.page_size = 16384;
 	}
+	if (config.kind == NVC_ZNS && below(16))
+		some_zones(&config.model);
 	return config;
 }
 
@@ -126,8 +143,10 @@ static void check_queries(struct nvc *c, const struct nvc_config *config)
 	struct nvc_ssd_stats stats;
 
 	nvc_stats(c, &stats);
-	CHECK((stats.lines != 0) == (config->kind == NVC_SSD));
-	CHECK(!nvc_undo_units(c) || config->kind == NVC_SSD);
+	CHECK((stats.lines != 0) == (config->kind == NVC_SSD ||
+				     (config->kind == NVC_ZNS && model.zone_conventional)));
+	CHECK((stats.zones != 0) == (config->kind == NVC_ZNS));
+	CHECK(!nvc_undo_units(c) || config->kind == NVC_SSD || config->kind == NVC_ZNS);
 	model.fw_read = 1;
 	CHECK(nvc_set_model(c, 0, &model) == 0 || config->kind == NVC_NVM);
 	model.gc_low = 0;
@@ -140,22 +159,23 @@ static void check_queries(struct nvc *c, const struct nvc_config *config)
 static void some_commands(struct nvc *c, const struct nvc_config *config)
 {
 	static const u8 opcodes[] = { NVC_READ, NVC_WRITE, NVC_WRITE, NVC_WRITE_ZEROES, NVC_FLUSH };
+	u64 blocks = nvc_ns_get(c, 1)->blocks;
 	u64 now = 0;
 	u32 i;
 
 	for (i = 0; i < COMMANDS; i++) {
 		struct nvc_cmd cmd = {
 			.now = now += below(1 << 20),
-			.slba = below(config->blocks),
+			.slba = below(blocks),
 			.nsid = 1,
 			.opcode = opcodes[below(sizeof(opcodes))],
 			.flags = below(2) ? NVC_FUA : 0,
 		};
 		struct nvc_decision d;
 
-		cmd.nlb = nvc_min(1 + below(2000), config->blocks - cmd.slba);
+		cmd.nlb = nvc_min(1 + below(2000), blocks - cmd.slba);
 		nvc_submit(c, &cmd, NULL, &d);
-		CHECK(!d.status || d.status == NVC_SC_READ_ONLY);
+		CHECK(!d.status || d.status == NVC_SC_READ_ONLY || config->kind == NVC_ZNS);
 		CHECK(d.target >= cmd.now);
 	}
 }
@@ -227,14 +247,17 @@ static void any_command(struct nvc *c, u64 now)
 {
 	static const u8 opcodes[] = {
 		NVC_READ, NVC_WRITE, NVC_WRITE, NVC_WRITE_ZEROES, NVC_FLUSH, NVC_COMPARE,
-		NVC_VERIFY, NVC_WRITE_UNCOR, NVC_DSM, NVC_COPY, 0x7f,
+		NVC_VERIFY, NVC_WRITE_UNCOR, NVC_DSM, NVC_COPY, 0x7f, NVC_ZONE_SEND,
+		NVC_ZONE_RECEIVE, NVC_ZONE_APPEND,
 	};
 	struct nvc_range ranges[4];
 	struct nvc_cmd cmd = {
 		.now = now,
 		.nsid = random_nsid(),
 		.opcode = opcodes[below(sizeof(opcodes))],
-		.flags = below(4),
+		.flags = below(32),
+		.action = below(20),
+		.option = below(11),
 		.ctrl = below(8) ? 0 : below(40),
 		.nlb = 1 + below(300),
 	};
@@ -282,10 +305,10 @@ static void use(const struct nvc_config *config)
 		return;
 	c = make_device(config);
 	some_commands(c, config);
-	if (config->kind == NVC_SSD)
+	if (config->kind == NVC_SSD || config->kind == NVC_ZNS)
 		CHECK(!batch_audit(c));
 	namespaces(c, config);
-	if (config->kind == NVC_SSD)
+	if (config->kind == NVC_SSD || config->kind == NVC_ZNS)
 		CHECK(!batch_audit(c));
 	check_snapshot(c, config);
 	if (nvc_undo_units(c) <= MAX_LOST)
@@ -302,6 +325,8 @@ static void one_round(void)
 		struct nvc_config config = random_config();
 		int err = nvc_check(&config);
 
+		if (config.kind == NVC_ZNS && !err)
+			CHECK(!nvc_zns_problem(&config));
 		CHECK(!err || err == -EINVAL || err == -ERANGE);
 		CHECK(!err == !!nvc_size(&config));
 		use(&config);

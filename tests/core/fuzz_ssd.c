@@ -7,7 +7,9 @@
  * power cut; a twin is moved to other memory by snapshots now and then and must
  * decide the same; and a copy of the first, after each command, has its power
  * cut, to see what is left. Meant to be built with the sanitizers: devices have
- * exactly nvc_size() bytes, filled with rubbish.
+ * exactly nvc_size() bytes, filled with rubbish. Every fourth is what a zoned
+ * SSD has without zones, and its zones are written meanwhile: they share dies,
+ * channels, link and buffer.
  *
  * usage: fuzz_ssd SEED ROUNDS
  */
@@ -45,6 +47,8 @@ struct content {
 };
 
 static struct nvc_config config;
+static u64 blocks; /* of the namespace in question, which begins the medium */
+static u32 nsid;
 static struct nvc_range ranges[NVC_MAX_RANGES];
 static struct word history[MAX_BLOCKS][HISTORY];
 static u32 told[MAX_BLOCKS];
@@ -57,6 +61,32 @@ static u64 times[MAX_TIMES];
 static u32 unit_blocks(void)
 {
 	return 1 << (12 - config.block_shift);
+}
+
+/* Namespace 2 of a zoned device is as good an SSD as any. */
+static void without_zones(void)
+{
+	struct nvc_config zoned = config;
+
+	zoned.kind = NVC_ZNS;
+	zoned.model.zone_conventional = 1 + below(config.block_shift == 9 ? 2 : 4);
+	zoned.model.zone_size = 64 << below(4);
+	zoned.model.zone_dies = 1;
+	zoned.blocks = (8 << 20) >> config.block_shift;
+	if (nvc_check(&zoned))
+		return;
+	config = zoned;
+	blocks = (u64)config.model.zone_conventional << 20 >> config.block_shift;
+	nsid = 2;
+}
+
+static void random_config(void)
+{
+	config = random_drive(MAX_BLOCKS);
+	blocks = config.blocks;
+	nsid = 1;
+	if (!below(4))
+		without_zones();
 }
 
 static struct nvc *make(void)
@@ -98,7 +128,7 @@ static u64 visible(const struct nvc *c, const struct content *of, u64 lba)
 {
 	bool written;
 
-	nvc_run(c, 1, lba, 1, &written);
+	nvc_run(c, nsid, lba, 1, &written);
 	return written ? of->data[lba] : 0;
 }
 
@@ -217,7 +247,7 @@ static void cut_copy(const struct nvc *alive, u64 seq)
 		now = nvc_max(clock_ns, last_due);
 	after_cut = content;
 	cut(c, now, &after_cut);
-	for (lba = 0; lba < config.blocks; lba++)
+	for (lba = 0; lba < blocks; lba++)
 		check_block(c, lba, now);
 	for (i = 1; i <= seq; i++)
 		check_torn(c, i);
@@ -229,7 +259,7 @@ static void begin_anew(const struct nvc *c)
 {
 	u64 lba;
 
-	for (lba = 0; lba < config.blocks; lba++) {
+	for (lba = 0; lba < blocks; lba++) {
 		u64 value = visible(c, &content, lba);
 
 		told[lba] = 1;
@@ -252,7 +282,7 @@ static void cut_alive(struct nvc *a, struct nvc *b)
 /* From one half of the drive to the other; of a drive that has none, nothing at all. */
 static struct nvc_cmd random_copy(struct nvc_cmd cmd)
 {
-	u64 half = config.blocks / 2;
+	u64 half = blocks / 2;
 	u64 up = below(2) * half;
 	u64 most = nvc_min(half / 3, 64);
 	u32 i;
@@ -277,23 +307,23 @@ static struct nvc_cmd random_cmd(void)
 	};
 	struct nvc_cmd cmd = {
 		.now = clock_ns += below(4) ? below(20000) : below(2000000),
-		.slba = below(below(2) ? config.blocks : config.blocks / 8 + 1),
-		.nsid = 1,
+		.slba = below(below(2) ? blocks : blocks / 8 + 1),
+		.nsid = nsid,
 		.opcode = opcodes[below(sizeof(opcodes))],
 		.flags = (below(8) ? 0 : NVC_FUA) | (below(4) ? NVC_DEALLOCATE : 0),
 	};
 	u32 i;
 
 	cmd.nlb = 1 + below(below(4) ? 2 * unit_blocks() : below(4) ? 64 : 1500);
-	cmd.nlb = nvc_min(cmd.nlb, config.blocks - cmd.slba);
+	cmd.nlb = nvc_min(cmd.nlb, blocks - cmd.slba);
 	if (cmd.opcode == NVC_COPY)
 		return random_copy(cmd);
 	if (cmd.opcode != NVC_DSM)
 		return cmd;
 	cmd.nlb = 1 + below(4);
 	for (i = 0; i < cmd.nlb; i++) {
-		ranges[i].slba = below(config.blocks);
-		ranges[i].nlb = below(config.blocks - ranges[i].slba + 1);
+		ranges[i].slba = below(blocks);
+		ranges[i].nlb = below(blocks - ranges[i].slba + 1);
 		if (below(3))
 			ranges[i].nlb %= 4 * unit_blocks();
 	}
@@ -306,7 +336,7 @@ static void keep_all(u64 due)
 	u64 lba;
 	u32 i;
 
-	for (lba = 0; lba < config.blocks; lba++)
+	for (lba = 0; lba < blocks; lba++)
 		for (i = 0; i < HISTORY && i < told[lba]; i++)
 			history[lba][i].kept = nvc_min(history[lba][i].kept, due);
 }
@@ -369,7 +399,7 @@ static void check_visible(const struct nvc *c)
 {
 	u64 lba;
 
-	for (lba = 0; lba < config.blocks; lba++) {
+	for (lba = 0; lba < blocks; lba++) {
 		const struct word *w = &history[lba][(told[lba] + HISTORY - 1) % HISTORY];
 
 		CHECK(visible(c, &content, lba) == (told[lba] ? w->value : 0));
@@ -424,6 +454,32 @@ static void one_command(struct nvc *a, struct nvc *b)
 	follow(&cmd, &d);
 }
 
+/* Appends to a zone until it is full, then begins anew. */
+static void use_zones(struct nvc *a, struct nvc *b)
+{
+	struct nvc_cmd cmd = {
+		.now = clock_ns, .nsid = 1, .opcode = NVC_ZONE_APPEND, .nlb = 1 + below(60),
+		.flags = below(8) ? 0 : NVC_FUA,
+	};
+	struct nvc_zoned zoned;
+	struct nvc_decision d, twin;
+
+	nvc_zoned(a, 1, &zoned);
+	cmd.slba = below(2) * zoned.size;
+	nvc_submit(a, &cmd, NULL, &d);
+	nvc_submit(b, &cmd, NULL, &twin);
+	CHECK(d.target == twin.target && d.status == twin.status && d.result == twin.result);
+	commands[d.seq].opcode = NVC_FLUSH;
+	if (!d.status)
+		return;
+	cmd.opcode = NVC_ZONE_SEND;
+	cmd.action = NVC_ZONE_RESET;
+	nvc_submit(a, &cmd, NULL, &d);
+	nvc_submit(b, &cmd, NULL, &twin);
+	CHECK(d.target == twin.target && d.status == twin.status);
+	commands[d.seq].opcode = NVC_FLUSH;
+}
+
 static void one_round(void)
 {
 	struct nvc *a, *b;
@@ -434,10 +490,12 @@ static void one_round(void)
 	memset(times, 0, sizeof(times));
 	clock_ns = 0;
 	last_due = 0;
-	config = random_drive(MAX_BLOCKS);
+	random_config();
 	a = make();
 	b = make();
-	while (nvc_seq(a) < COMMANDS - 3) {
+	while (nvc_seq(a) < COMMANDS - 5) {
+		if (config.kind == NVC_ZNS && !below(3))
+			use_zones(a, b);
 		if (!below(40))
 			live_change(a, b);
 		one_command(a, b);

@@ -27,6 +27,10 @@ static struct nvc_cmd random_cmd(struct nvc_range *ranges)
 		NVC_READ, NVC_WRITE, NVC_WRITE, NVC_WRITE, NVC_WRITE, NVC_WRITE_ZEROES, NVC_DSM,
 		NVC_FLUSH, NVC_COMPARE, NVC_VERIFY, NVC_COPY, NVC_WRITE_UNCOR,
 	};
+	static const u8 of_zones[] = {
+		NVC_ZONE_APPEND, NVC_ZONE_APPEND, NVC_ZONE_SEND, NVC_ZONE_RECEIVE, NVC_READ,
+		NVC_WRITE, NVC_FLUSH, NVC_WRITE_ZEROES,
+	};
 	struct nvc_cmd cmd = {
 		.now = clock_ns += below(4) ? below(20000) : below(20000000),
 		.slba = below(below(2) ? config.blocks : config.blocks / 8 + 1),
@@ -37,6 +41,14 @@ static struct nvc_cmd random_cmd(struct nvc_range *ranges)
 	u32 i;
 
 	cmd.nlb = nvc_min(1 + below(below(4) ? 20 : 600), config.blocks - cmd.slba);
+	if (config.kind == NVC_ZNS && below(4)) {
+		u32 zone = config.model.zone_size << 10 >> config.block_shift;
+
+		cmd.opcode = of_zones[below(sizeof(of_zones))];
+		cmd.slba = cmd.slba / zone * zone;
+		cmd.action = below(8) ? 1 + below(5) : 0x10 + below(2);
+		cmd.flags = below(4) ? 0 : below(32);
+	}
 	if (cmd.opcode != NVC_DSM && cmd.opcode != NVC_COPY)
 		return cmd;
 	cmd.nlb = 1 + below(3);
@@ -47,9 +59,14 @@ static struct nvc_cmd random_cmd(struct nvc_range *ranges)
 	return cmd;
 }
 
+static bool has_ssd(void)
+{
+	return config.kind == NVC_SSD || config.kind == NVC_ZNS;
+}
+
 static void audit(const struct nvc *c)
 {
-	const char *wrong = config.kind == NVC_SSD ? batch_audit(c) : NULL;
+	const char *wrong = has_ssd() ? batch_audit(c) : NULL;
 
 	if (wrong) {
 		fprintf(stderr, "seed %llu: must hold: %s\n", round_seed, wrong);
@@ -249,7 +266,7 @@ static void use_all(struct nvc *c)
 	audit(c);
 	nvc_stats(c, &stats);
 	use(c, 30);
-	if (config.kind == NVC_SSD)
+	if (has_ssd())
 		change_model(c);
 	cut(c);
 	use(c, 20);
@@ -259,9 +276,32 @@ static void use_all(struct nvc *c)
 	use(c, 5);
 }
 
+/* A few small ones, some of them beside a namespace without. */
+static void random_zones(void)
+{
+	struct nvc_config zoned = config;
+	struct nvc_model *m = &zoned.model;
+
+	zoned.kind = NVC_ZNS;
+	zoned.blocks = (4 << 20) >> config.block_shift;
+	m->zone_size = 64 << below(4);
+	m->zone_capacity = below(2) ? 0 : 4 * (1 + below(m->zone_size / 4));
+	m->zone_max_active = below(6);
+	m->zone_max_open = below(4);
+	m->zone_extension = below(2);
+	m->zone_conventional = below(3);
+	m->zrwa_zones = below(2);
+	m->zrwa_flush = 4;
+	m->zrwa_size = 16;
+	if (!nvc_check(&zoned))
+		config = zoned;
+}
+
 static void random_config(void)
 {
 	config = random_drive(MAX_BLOCKS);
+	if (below(3))
+		random_zones();
 	if (below(8))
 		return;
 	config.kind = below(2) ? NVC_NVM : NVC_HDD;
