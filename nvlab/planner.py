@@ -24,7 +24,8 @@ def make_plan(scenario: Scenario, name: str | None = None, facts: Facts | None =
         raise UsageError(
             f"{name!r} cannot be a lab's name", hint="a small letter, then small letters, digits, - and _, at most 31 in all"
         )
-    if problems := check_layers(scenario.objects, facts):
+    not_live = (problem for obj in scenario.of("device") for problem in device.not_live(obj))
+    if problems := [*check_layers(scenario.objects, facts), *not_live]:
         raise InvalidScenario(scenario.source, problems)
     lab = Lab(name or scenario.name, scenario.objects, facts or Facts())
     built = {n: KINDS[lab.objects[n].table].build(lab.objects[n], lab) for n in order(scenario.objects)}

@@ -28,10 +28,24 @@ from nvlab.record.rundir import RunDir
 from nvlab.record.simulated import Piece, write_results
 from nvlab.scenario import load
 from nvlab.scenario.load import Scenario
-from nvlab.sim import ANY_OPCODE, MAX_RULES, Config, Device, Fault, Opcode, Rule, commands
+from nvlab.sim import (
+    ANY_OPCODE,
+    MAX_RULES,
+    Config,
+    Device,
+    Fault,
+    Opcode,
+    Rule,
+    Status,
+    ZoneOpcode,
+    commands,
+)
+from nvlab.sim.aged import REST, Simulated, aged
 from nvlab.sim.closed import Job, closed_loop
+from nvlab.sim.device import refusal
 from nvlab.sim.inputs import read_recorded
 from nvlab.sim.load import Load, not_simulated
+from nvlab.sim.zoneload import ZonedLoad, finish_all
 from nvlab.workload.fio import (
     DEFAULT_RUNTIME,
     DEFAULT_SEED,
@@ -44,7 +58,6 @@ from nvlab.workload.fio import (
 )
 
 Emit = Callable[[dict[str, Any]], None]
-REST = 1_000_000_000  # ns of peace between two loads
 OPCODES = {
     "any": ANY_OPCODE,
     "read": Opcode.READ,
@@ -66,22 +79,6 @@ class Options:
     device: str | None = None
     restore: Path | None = None
     save: Path | None = None
-
-
-@dataclass
-class Simulated:
-    """A device with its clock: ns, nothing is under way."""
-
-    device: Device
-    now: int = 0
-
-    @property
-    def shift(self) -> int:
-        return self.device.config.block_shift
-
-    @property
-    def blocks(self) -> int:
-        return self.device.config.blocks
 
 
 def simulate(path: Path, base: Path, options: Options, argv: list[str], emit: Emit) -> Path:
@@ -151,7 +148,7 @@ def _workloads(scenario: Scenario) -> Iterator[Work]:
         problems += _not_possible(obj, sections, devices)
         works += _works(obj, sections, devices, scenario) if not problems else []
     used = {ref for obj in scenario.of("workload") for ref in obj.spec.on}
-    _refuse(scenario, [*problems, *_faults_not_possible(scenario, used)])
+    _refuse(scenario, [*problems, *_faults_not_possible(scenario, used), *_devices_not_possible(devices, used)])
     if not works:
         raise UsageError(f"{scenario.source} has no workload", hint="add a [workload.x], or name recorded I/O with --io")
     yield from works
@@ -166,9 +163,16 @@ def _not_possible(obj: Object, sections: Sequence[Section], devices: Mapping[str
         if ref not in devices:
             known = ", ".join(devices) or "none"
             yield Problem(f"{obj.path}.on", f"{ref!r} is no virtual device, and only these are simulated; there is: {known}")
+    zones = any(devices[ref].profile.kind == "zns" for ref in obj.spec.on if ref in devices)
     for section in sections:
-        for key in not_simulated(section.keys):
+        for key in not_simulated(section.keys, zoned=zones):
             yield Problem(f"{obj.path}.fio.{key}", "the simulator has not got this; leave it out, or nvlab run the lab")
+
+
+def _devices_not_possible(devices: Mapping[str, DeviceSpec], used: set[str]) -> Iterator[Problem]:
+    for name in sorted(used & devices.keys()):
+        if why := refusal(_config(devices[name])):
+            yield Problem(f"device.{name}.medium", f"{why}; see size, profile and medium")
 
 
 def _faults_not_possible(scenario: Scenario, used: set[str]) -> Iterator[Problem]:
@@ -210,19 +214,22 @@ def _chosen(scenario: Scenario, options: Options) -> str:
 def _given(scenario: Scenario, path: Path, options: Options) -> Iterator[Work]:
     """A file of the command line: a fio job if it begins with a section, else recorded I/O."""
     devices, chosen = _devices(scenario), _chosen(scenario, options)
-    _refuse(scenario, [*_faults_not_possible(scenario, {chosen})])
+    _refuse(scenario, [*_faults_not_possible(scenario, {chosen}), *_devices_not_possible(devices, {chosen})])
+    zones = devices[chosen].profile.kind == "zns"
     work = Work(path.stem, path.stem, chosen, False, 0, DEFAULT_SEED, devices[chosen])
     try:
         text = path.read_text(encoding="utf-8", errors="replace")
         if is_job_file(text):
-            yield replace(work, sections=_job_of(text, path))
+            yield replace(work, sections=_job_of(text, path, zones))
+        elif zones:
+            raise UsageError(f"recorded I/O cannot be replayed on {chosen}, which has zones", hint="choose another with --on")
         else:
             yield replace(work, recorded=path)
     except OSError as error:
         raise UsageError(f"cannot read {path}: {error.strerror}") from error
 
 
-def _job_of(text: str, path: Path) -> tuple[Section, ...]:
+def _job_of(text: str, path: Path, zones: bool) -> tuple[Section, ...]:
     """The sections of a job file, whatever it says that it works on: that is the device here."""
     try:
         table = parse_job_file(text)
@@ -231,8 +238,8 @@ def _job_of(text: str, path: Path) -> tuple[Section, ...]:
     for part in (table, *(value for value in table.values() if isinstance(value, dict))):
         part.pop("filename", None)
     sections = job_sections(table, path.stem)
-    problems = [Problem(f"{s.name}.{key}", "the simulator has not got this") for s in sections for key in not_simulated(s.keys)]
-    if problems:
+    others = [(section.name, key) for section in sections for key in not_simulated(section.keys, zoned=zones)]
+    if problems := [Problem(f"{name}.{key}", "the simulator has not got this") for name, key in others]:
         raise InvalidScenario(f"{path}, simulated", problems)
     return sections
 
@@ -268,20 +275,9 @@ def _restored_one(name: str, path: Path, spec: DeviceSpec) -> Simulated:
 
 
 def _prepared(spec: DeviceSpec, precondition: float) -> Simulated:
-    """A device that was filled once in order, then written at random so many times over: what a drive in use is like."""
-    made = Simulated(Device(_config(spec)))
-    shift = made.shift
-    step = min(256, made.blocks)
-    _write(made, np.arange(made.blocks // step).astype(np.uint64) * np.uint64(step), step)
-    if made.blocks % step:
-        _write(made, np.array([made.blocks - step], np.uint64), step)
-    per_unit = max(1, 4096 >> shift)
-    rng = np.random.default_rng(spec.seed)
-    left = int(precondition * made.blocks / per_unit)
-    while left > 0:
-        n = min(left, 1 << 20)
-        _write(made, rng.integers(0, made.blocks // per_unit, n).astype(np.uint64) * np.uint64(per_unit), per_unit)
-        left -= n
+    if precondition and spec.profile.kind == "zns":
+        raise UsageError("zones cannot be written at random", hint="leave out --precondition")
+    made = aged(Device(_config(spec)), precondition, spec.seed)
     _set_rules(made, spec)
     return made
 
@@ -299,12 +295,6 @@ def _rules(spec: DeviceSpec) -> Iterator[Rule]:
             same = {key: getattr(fault, key) for key in ("nsid", "slba", "nlb", "every", "count")}
             chance = millionths(fault.probability)
             yield Rule(Fault.DELAY, OPCODES[fault.opcode], chance=chance, delay=fault.delay or 0, **same)
-
-
-def _write(made: Simulated, slba: NDArray[np.uint64], nlb: int) -> None:
-    done = made.device.submit(commands(Opcode.WRITE, slba, nlb, now=made.now))
-    flushed = made.device.submit(commands(Opcode.FLUSH, now=int(done["target"].max())))
-    made.now = int(flushed["target"][0]) + REST
 
 
 # -- the loads -------------------------------------------------------------------------------------------------
@@ -331,18 +321,26 @@ def _record(directory: Path, work: Work, made: Simulated) -> None:
 def _run(work: Work, made: Simulated) -> Iterator[Piece]:
     """The sections of a job: those between two stonewalls at the same time."""
     for group in _groups(work.sections):
+        if made.zoned:  # what a load left open does not count against the next
+            made.now = int(made.device.submit(_at(finish_all(), made.now))["target"][0]) + REST
         start = made.now
         loads = [Load.of(s.keys, made.blocks, made.shift, work.seed, DEFAULT_RUNTIME) for _, s in group]
         jobs, whose = [], []
         for (index, section), one in zip(group, loads, strict=True):
             first = start + one.start
             end = {"end": first + one.ramp + one.runtime} if one.runtime else {}
+            made_of = ZonedLoad(one, made.zoned) if made.zoned else one
             for number in range(one.jobs):
-                jobs.append(Job(one.commands(section.name, number), one.depth, first, interval=one.interval, **end))
+                jobs.append(Job(made_of.commands(section.name, number), one.depth, first, interval=one.interval, **end))
                 whose.append((index, number, first + one.ramp))
         for done, (index, number, counted) in zip(closed_loop(made.device, jobs), whose, strict=True):
             made.now = max([made.now, *map(int, done.decisions["target"][-1024:])])
             yield _piece(index, number, done.commands, done.decisions, counted, made.shift)
+
+
+def _at(cmds: NDArray[np.void], now: int) -> NDArray[np.void]:
+    cmds["now"] = now
+    return cmds
 
 
 def _groups(sections: Sequence[Section]) -> list[list[tuple[int, Section]]]:
@@ -364,11 +362,12 @@ def _piece(
     section: int, job: int, cmds: NDArray[np.void], decisions: NDArray[np.void], counted: int, shift: int
 ) -> Piece:
     """Reads and writes from ``counted`` ns on. Raises ValueError where the device refused one."""
-    kept = (cmds["now"] >= counted) & np.isin(cmds["opcode"], [Opcode.READ, Opcode.WRITE])
+    if len(refused := decisions["status"][decisions["status"] > 0]):
+        why = "it is worn out" if refused[0] == Status.READ_ONLY else Status(refused[0]).name.lower().replace("_", " ")
+        raise ValueError(f"the device refused {len(refused)} commands: {why}")
+    kept = (cmds["now"] >= counted) & np.isin(cmds["opcode"], [Opcode.READ, Opcode.WRITE, ZoneOpcode.APPEND])
     cmds, decisions = cmds[kept], decisions[kept]
-    if decisions["status"].any():
-        raise ValueError(f"the device refused {np.count_nonzero(decisions['status'])} commands: it is worn out")
-    op = (cmds["opcode"] == Opcode.WRITE).astype(np.uint8)
+    op = (cmds["opcode"] != Opcode.READ).astype(np.uint8)
     size = cmds["nlb"].astype(np.uint32) << np.uint32(shift)
     return Piece(section, job, decisions["target"], decisions["target"] - cmds["now"], op, size)
 

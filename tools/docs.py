@@ -244,8 +244,8 @@ MEDIA_HEAD = f"""\
 
 A device is of one of the kinds {", ".join(f"`{kind}`" for kind in MEDIA)}. A *profile* says which, and what it is made of: every
 number with its unit and its source. `[device.x] profile = "qlc"` takes one as it is; `medium = {{ spare = 280 }}` changes
-parameters of an SSD or a disk. Those that are live may also be changed while the device is in use, by writing to
-`/sys/kernel/config/nvlab/NAME/medium/PARAMETER`.
+parameters of all kinds but `nvm`. Those that are live may also be changed while the device is in use, by writing to
+`/sys/kernel/config/nvlab/NAME/medium/PARAMETER`. What zones do is [a page of its own](zones.md).
 
 ## Parameters
 """
@@ -255,8 +255,8 @@ OWN = """\
 ## A profile of your own
 
 `[device.x] profile = "mine.toml"` takes a profile out of a file, relative to the scenario's. Like nvlab's own it gives each
-number with its unit and its source, as the tables here do; an `nvm` device needs all of its six (see `optane`), an `ssd` or `hdd`
-those that differ from the defaults above.
+number with its unit and its source, as the tables here do; an `nvm` device needs all of its six (see `optane`), the other
+kinds need those that differ from the defaults above.
 
 ```toml
 title = "The drive in my desk"

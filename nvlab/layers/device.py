@@ -130,6 +130,13 @@ def _check_profile(obj: Object) -> Iterator[Problem]:
             yield Problem(f"{obj.path}.{key}", f"profile {name!r} is {kind}: its speed follows from {obj.path}.medium")
 
 
+def not_live(obj: Object) -> Iterator[Problem]:
+    """What can be simulated and not built."""
+    if obj.spec.profile.kind == "zns":
+        what = f"profile {obj.spec.profile.name!r} has zones, which nvlab.ko has not yet; nvlab simulate has"
+        yield Problem(f"{obj.path}.profile", what)
+
+
 def _check_stand_in(obj: Object) -> Iterator[Problem]:
     spec: Device = obj.spec
     if spec.count > 1:

@@ -43,7 +43,7 @@ def write_results(directory: Path, pieces: Sequence[Piece], device: Device) -> N
             rows += [(section, op, kind, int(b), int(n)) for b, n in zip(buckets, counts, strict=True)]
     convert_samples(directory, [])
     np.save(directory / HISTOGRAM, np.array(rows, HISTOGRAM_DTYPE))
-    accounts = device.stats() if device.config.kind is Kind.SSD else {}
+    accounts = device.stats() if device.config.kind in (Kind.SSD, Kind.ZNS) else {}
     described = {"fio": "", "results": results, "disk_util": [], "accounts": accounts, "counters": device.counters()}
     (directory / RESULTS).write_text(json.dumps(described, indent=1) + "\n", encoding="utf-8")
 

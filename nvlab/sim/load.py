@@ -19,12 +19,13 @@ NS_PER_S = 1_000_000_000
 READS = {"read", "randread"}
 WRITES = {"write", "randwrite"}
 MIXES = {"rw", "readwrite", "randrw"}
+ON_ZONES = READS | {"write"}
 
 # Keys that the simulator obeys, and keys about a host that it does not have.
 OBEYED = {
     *("rw", "rwmixread", "rwmixwrite", "norandommap", "bs", "iodepth", "numjobs", "size", "offset", "offset_increment"),
     *("runtime", "time_based", "ramp_time", "startdelay", "loops", "number_ios", "io_size", "stonewall", "rate_iops"),
-    "randseed",
+    *("randseed", "zonemode"),
 }
 WITHOUT_MEANING = {
     *("ioengine", "direct", "hipri", "fixedbufs", "registerfiles", "nonvectored", "sqthread_poll", "thread", "group_reporting"),
@@ -34,11 +35,13 @@ WITHOUT_MEANING = {
 }
 
 
-def not_simulated(keys: Mapping[str, str]) -> list[str]:
-    """Keys that would make another load than the simulator can."""
+def not_simulated(keys: Mapping[str, str], *, zoned: bool = False) -> list[str]:
+    """Keys that would make another load than the simulator can; of a zoned device: it takes writes in order alone."""
     others = [key for key in keys if key not in OBEYED | WITHOUT_MEANING]
-    if keys.get("rw", "") not in READS | WRITES | MIXES:
+    if keys.get("rw", "") not in (ON_ZONES if zoned else READS | WRITES | MIXES):
         others.append("rw")
+    if keys.get("zonemode", "none") not in ("none", "zbd" if zoned else "none"):
+        others.append("zonemode")
     return others
 
 

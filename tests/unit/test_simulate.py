@@ -15,11 +15,13 @@ from nvlab.analysis.runs import load_run
 from nvlab.analysis.table import terminal_table
 from nvlab.errors import InvalidScenario, UsageError
 from nvlab.layers.device import profile_of
+from nvlab.planner import make_plan
 from nvlab.scenario import loads
-from nvlab.sim import COMMAND, Config, Device, Opcode, Timing, commands
+from nvlab.sim import COMMAND, Config, Device, Opcode, Timing, ZoneOpcode, commands, zoned
 from nvlab.sim.closed import Job, closed_loop
 from nvlab.sim.inputs import FLUSH, READ, WRITE, read_recorded
 from nvlab.sim.load import PIECE, Load, not_simulated
+from nvlab.sim.zoneload import ZonedLoad, writable
 from nvlab.simulate import Options, simulate
 
 DEVICE = '[device.ssd]\nsize = "64M"\nblock_size = 4096\nprofile = "samsung-970-pro"\n'
@@ -419,3 +421,111 @@ def test_without_a_load_or_a_device_it_says_what_to_do(tmp_path: Path) -> None:
     with pytest.raises(UsageError) as refused:
         simulated(tmp_path, DEVICE + DEVICE.replace("ssd", "other", 1), io=path)
     assert "ssd, other" in refused.value.hint
+
+
+# -- zones ---------------------------------------------------------------------------------------------------------
+
+ZONED = """[device.ssd]
+size = "64M"
+block_size = 4096
+profile = "zns-prototype"
+medium = { channels = 2, dies = 2, zone_size = 4096, zone_capacity = 3000, zone_max_active = 4, page_size = 16384 }
+"""
+
+
+def zoned_device() -> Device:
+    return Device(config_of(ZONED))
+
+
+def zoned_load_of(**keys: str) -> Load:
+    return Load.of(keys, writable(zoned(zoned_device())), 12, 1, "1s")
+
+
+@given(st.integers(1, 4), st.sampled_from([4, 24, 100]), st.integers(1, 8), st.integers(0, 700))
+def test_a_load_writes_zones_in_order_and_no_two_jobs_one_zone(jobs: int, kib: int, depth: int, ios: int) -> None:
+    device = zoned_device()
+    limit = {"number_ios": str(ios)} if ios else {"time_based": "0"}
+    load = zoned_load_of(rw="write", bs=f"{kib}k", iodepth=str(depth), numjobs=str(jobs), **limit)
+    written: list[set[int]] = []
+    done = closed_loop(device, [Job(ZonedLoad(load, zoned(device)).commands("w", job), depth) for job in range(jobs)])
+    for each in done:
+        assert not each.decisions["status"].any()
+        kept = np.isin(each.commands["opcode"], [Opcode.WRITE, ZoneOpcode.APPEND])
+        assert np.count_nonzero(kept) == (ios or load.ios)
+        written.append(set((each.commands["slba"][kept] // 1024).tolist()))
+        assert depth > 1 or (each.commands["opcode"][kept] == Opcode.WRITE).all()
+    assert sum(map(len, written)) == len(set().union(*written))
+    assert device.stats()["active_zones"] <= jobs and device.audit() is None
+
+
+@given(st.sampled_from(["read", "randread"]), st.sampled_from(["0", "12M"]), st.sampled_from([4, 24, 100]))
+def test_a_load_reads_what_can_be_written_of_each_zone(rw: str, offset: str, kib: int) -> None:
+    load = zoned_load_of(rw=rw, bs=f"{kib}k", offset=offset, number_ios="16000", norandommap="1")
+    (piece,) = ZonedLoad(load, zoned(zoned_device())).commands("r", 0)
+    zone, at = np.divmod(piece["slba"].astype(int), 1024)
+    assert at.max() + kib // 4 <= 750 and (at % (kib // 4) == 0).all()
+    assert (zone.min(), zone.max()) == (5 if offset != "0" else 0, 15)
+    assert rw != "read" or (np.diff(piece["slba"].astype(int)) > 0)[:100].all()
+
+
+def test_zones_are_full_at_first_and_a_load_leaves_none_open_for_the_next(tmp_path: Path) -> None:
+    load = '[workload.{0}]\non = "ssd"\nfio = {{ rw = "write", bs = "64k", iodepth = 4, numjobs = 4, number_ios = 5 }}\n'
+    other = '[workload.z]\non = "ssd"\nfio = { rw = "write", bs = "4k", offset = "24M", number_ios = 9 }\n'
+    reads = '[workload.r]\non = "ssd"\nfio = { rw = "randread", iodepth = 4, number_ios = 500, zonemode = "zbd" }\n'
+    run = load_run(simulated(tmp_path, ZONED + load.format("a") + other + reads))
+    assert [len(work.latency) for work in run.workloads] == [20, 9, 500]
+    assert np.median(run.workloads[2].latency["latency"]) > 70 * US, "most of what is read was written"
+
+
+@pytest.mark.parametrize(
+    ("body", "where", "what"),
+    [
+        (FIO_ON.format(on="ssd", fio='{ rw = "randwrite" }'), "workload.w.fio.rw", "has not got this"),
+        (FIO_ON.format(on="ssd", fio='{ rw = "rw" }'), "workload.w.fio.rw", "has not got this"),
+        (FIO_ON.format(on="ssd", fio='{ rw = "read", zonemode = "strided" }'), "workload.w.fio.zonemode", "has not got this"),
+    ],
+)
+def test_a_load_that_zones_cannot_take_is_refused(tmp_path: Path, body: str, where: str, what: str) -> None:
+    with pytest.raises(InvalidScenario) as refused:
+        simulated(tmp_path, ZONED + body)
+    assert [(p.where, what in p.what) for p in refused.value.problems] == [(where, True)]
+
+
+def test_zones_that_there_cannot_be_are_refused_with_their_parameter(tmp_path: Path) -> None:
+    with pytest.raises(InvalidScenario) as refused:
+        simulated(tmp_path, ZONED.replace("zone_size = 4096", "zone_size = 5000") + READS)
+    (problem,) = refused.value.problems
+    assert problem.where == "device.ssd.medium" and problem.what.startswith("zone_size is not a power of two")
+    assert not (tmp_path / "runs").exists()
+
+
+def test_zones_take_no_random_past_and_no_recorded_io(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="cannot be written at random"):
+        simulated(tmp_path, ZONED + READS, precondition=1.0)
+    path = tmp_path / "io"
+    path.write_text(MSR)
+    with pytest.raises(UsageError, match="cannot be replayed"):
+        simulated(tmp_path, ZONED, recorded=path)
+
+
+def test_more_jobs_than_zones_are_refused() -> None:
+    with pytest.raises(ValueError, match="17 jobs have 16 whole zones"):
+        ZonedLoad(zoned_load_of(rw="write", numjobs="17"), zoned(zoned_device())).commands("w", 0)
+    with pytest.raises(ValueError, match="room for 750 blocks"):
+        ZonedLoad(zoned_load_of(rw="read", bs="4M"), zoned(zoned_device())).commands("r", 0)
+
+
+def test_zones_are_only_simulated_yet() -> None:
+    with pytest.raises(InvalidScenario, match="1 problem") as refused:
+        make_plan(loads("schema = 1\n" + ZONED))
+    assert "nvlab simulate has" in refused.value.problems[0].what
+
+
+def test_the_lesson_of_the_zoned_scenario(tmp_path: Path) -> None:
+    """A zone is as fast as its dies."""
+    path = Path(__file__).parents[2] / "scenarios/simulated/zoned.toml"
+    run = load_run(simulate(path, tmp_path, Options(), [], lambda _: None))
+    iops = {(work.facts["load"], work.facts["variant"]): work.results[0]["iops"] for work in run.workloads}
+    assert iops["write", "wide"] > 5 * iops["write", "narrow"]
+    assert iops["write8", "narrow"] == pytest.approx(8 * iops["write", "narrow"], rel=0.02)
+    assert iops["randread", "narrow"] == pytest.approx(iops["randread", "wide"], rel=0.1)
