@@ -97,6 +97,18 @@ u64 nvc_nand_read(struct nvc *c, u32 at, u32 units, u64 ready, bool host)
 	return nand_read(c, at, units, ready, host);
 }
 
+/*
+ * What a die does in its spare time gives way to what is asked of it, and waits.
+ * Reads of what has no zones are spared this: they do not put it off.
+ */
+static u64 interrupt(const struct nvc_model *m, struct ssd_die *die, u64 start, u32 time)
+{
+	if (die->background <= start)
+		return start;
+	die->background += (u64)time + m->suspend_time;
+	return start + m->suspend_time;
+}
+
 static u64 program_page(struct nvc *c, struct ssd_die *die, u32 page, u64 ready)
 {
 	const struct nvc_model *m = &c->config.model;
@@ -105,7 +117,7 @@ static u64 program_page(struct nvc *c, struct ssd_die *die, u32 page, u64 ready)
 	u32 time = s->program[page % m->cell_bits];
 
 	s->stats.programs++;
-	die->busy = nand_interrupt(m, die, nvc_max(die->busy, start), time) + time;
+	die->busy = interrupt(m, die, nvc_max(die->busy, start), time) + time;
 	return die->busy;
 }
 
@@ -129,7 +141,13 @@ u64 nvc_nand_program(struct nvc *c, u32 word, u64 ready)
 /* The same for who knows the die: page @page of a block of @die, for the host. */
 u64 nvc_die_read(struct nvc *c, u32 die, u32 page, u32 units, u64 ready)
 {
-	return nand_read_page(c, &ssd_of(c)->a.dies[die], page, units, ready, true);
+	const struct nvc_model *m = &c->config.model;
+	struct ssd *s = ssd_of(c);
+	struct ssd_die *d = &s->a.dies[die];
+
+	ready = interrupt(m, d, nvc_max(ready, m->suspend ? d->reads : d->busy),
+			  s->sense[page % m->cell_bits]);
+	return nand_read_page(c, d, page, units, ready, true);
 }
 
 u64 nvc_die_program(struct nvc *c, u32 die, u32 page, u64 ready)

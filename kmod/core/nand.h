@@ -5,16 +5,6 @@
 
 #include "ssd.h"
 
-/* What a die does in its spare time gives way to what is asked of it, and waits. */
-static inline u64 nand_interrupt(const struct nvc_model *m, struct ssd_die *die, u64 start,
-				 u32 time)
-{
-	if (die->background <= start)
-		return start;
-	die->background += (u64)time + m->suspend_time;
-	return start + m->suspend_time;
-}
-
 /* The host's reads go first where the drive can suspend; the work they interrupt ends later. */
 static inline u64 nand_sense(struct nvc *c, struct ssd_die *die, u32 time, u64 ready, bool host)
 {
@@ -25,7 +15,7 @@ static inline u64 nand_sense(struct nvc *c, struct ssd_die *die, u32 time, u64 r
 		die->busy += (u64)time + m->suspend_time;
 		return die->reads;
 	}
-	die->busy = nand_interrupt(m, die, nvc_max(die->busy, ready), time) + time;
+	die->busy = nvc_max(die->busy, ready) + time;
 	if (host)
 		die->reads = die->busy;
 	return die->busy;

@@ -505,7 +505,7 @@ def test_zones_take_no_random_past_and_no_recorded_io(tmp_path: Path) -> None:
     path = tmp_path / "io"
     path.write_text(MSR)
     with pytest.raises(UsageError, match="cannot be replayed"):
-        simulated(tmp_path, ZONED, recorded=path)
+        simulated(tmp_path, ZONED, io=path)
 
 
 def test_more_jobs_than_zones_are_refused() -> None:

@@ -323,7 +323,7 @@ def lived_with_zones(seed: int, steps: int) -> tuple[Live, np.ndarray]:
         elif what == 1:
             live.reset(now)
         elif what == 2:
-            live.cache(bool(rng.integers(0, 2)), now)
+            live.cache(0, bool(rng.integers(0, 2)), now)
         elif what == 3:
             rule = Rule(Fault.DELAY, opcode=int(rng.choice([*ZoneOpcode])), every=3, delay=999)
             live.rule(int(rng.integers(0, 4)), rule if rng.integers(0, 3) else None, now)

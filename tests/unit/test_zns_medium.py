@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from zoned import ACTIVE, RESTART, RESTART_UNWRITTEN, C, E, F, Limits
+from zoned import ACTIVE, EO, IO, RESTART, RESTART_UNWRITTEN, C, E, F, Limits
 from zonedrive import CAPACITY, SIZE, ZONES, Shell, do, drive, limits, send, states, stream
 
 from nvlab.sim import Device, Flag, Opcode, Status, ZoneAction, ZoneOpcode, commands, zones
@@ -260,6 +260,19 @@ def test_after_a_cut_a_device_takes_what_it_took_before() -> None:
     assert states(device)[:4] == [C, C, C, E] and ready >= 10**9 + 100 * MS
     assert do(device, ZoneOpcode.APPEND, 3 * SIZE, now=ready) == Status.TOO_MANY_ACTIVE
     assert do(device, ZoneOpcode.APPEND, 2 * SIZE, now=ready) == Status.SUCCESS
+
+
+def test_switched_off_in_order_a_device_loses_nothing_and_begins_as_the_standard_says() -> None:
+    device = drive()
+    for z, state in enumerate((IO, EO, C, F)):
+        do(device, Opcode.WRITE, z * SIZE, CAPACITY if state == F else 6)
+    send(device, ZoneAction.OPEN, 1)
+    send(device, ZoneAction.CLOSE, 2)
+    send(device, ZoneAction.OPEN, 4)
+    device.wake(5)
+    assert states(device)[:6] == [RESTART[IO], RESTART[EO], RESTART[C], RESTART[F], RESTART_UNWRITTEN[EO], E]
+    assert device.audit() is None and device.stats()["lost_units"] == 0
+    assert device.written(0, SIZE).sum() == 6
 
 
 # -- the same again ------------------------------------------------------------------------------------------------
