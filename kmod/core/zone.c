@@ -130,18 +130,6 @@ void nvc_zone_fails(struct nvc *c, u32 z, u32 state)
 	zns->changes++;
 }
 
-/* What was under way of a zone is nobody's now. */
-static void forget_programs(struct nvc *c, u32 z)
-{
-	const struct zns_shape *g = &zns_of(c)->shape;
-	struct ssd *s = ssd_of(c);
-	u32 i;
-
-	for (i = 0; i < s->shape.slots; i++)
-		if (s->a.slots[i].base - (g->base + z * g->units) < g->units)
-			s->a.slots[i].base = g->base + g->zones * g->units;
-}
-
 static bool erase_fails(struct nvc *c, u32 blocks, u32 erases)
 {
 	const struct nvc_model *m = &c->config.model;
@@ -192,6 +180,9 @@ static u64 erase(struct nvc *c, u32 z)
  * @c: the device
  * @z: a zone that is neither read-only nor offline
  *
+ * Programs under way need not be forgotten: the erase comes after them, and
+ * what is written to the zone after the erase.
+ *
  * Return: ns, when its blocks are erased, in the spare time of their dies.
  */
 u64 nvc_zone_reset(struct nvc *c, u32 z)
@@ -202,7 +193,6 @@ u64 nvc_zone_reset(struct nvc *c, u32 z)
 
 	ssd_of(c)->stats.discarded_units += zone_units(zone_fill(zns, zone));
 	nvc_zone_set(zns, z, NVC_ZONE_EMPTY);
-	forget_programs(c, z);
 	nvc_map_clear(&c->written, all);
 	nvc_map_clear(&c->bad, all);
 	zone->attributes = 0;
