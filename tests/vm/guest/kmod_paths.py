@@ -41,7 +41,6 @@ MIB = 1 << 20
 IDENTIFY, MANAGE, ATTACH, GET_FEATURES, SET_FEATURES = 6, 0x0D, 0x15, 0x0A, 9
 BAD_LIST, PRIVATE = 0x411C, 0x4119
 VWC = 6
-CYCLES = 50
 
 
 def functions() -> list[Path]:
@@ -219,13 +218,13 @@ def cycle(n: int) -> bool:
     return bool(gone and controllers() and wait_for("the path to come", lambda: paths() == 2))
 
 
-def resets() -> None:
+def resets(times: int) -> None:
     """Either may be reset or removed under load, many times; nobody above notices."""
     cycles = 0
-    while cycles < CYCLES:
+    while cycles < times:
         with load_on(head(), 15) as said:
             end = time.monotonic() + 12
-            while time.monotonic() < end and cycles < CYCLES:
+            while time.monotonic() < end and cycles < times:
                 if not cycle(cycles):
                     return
                 cycles += 1
@@ -263,10 +262,10 @@ def namespaces() -> None:
 
 
 def impatient() -> None:
-    """Have the driver give up a command after a second, not thirty."""
+    """Have the driver give up a command after three seconds, not thirty."""
     for function in functions():
         for path in function.glob("nvme/nvme*/nvme*c*n*/queue/io_timeout"):
-            path.write_text("1000")
+            path.write_text("3000")
 
 
 def losses() -> None:
@@ -316,7 +315,7 @@ def body(args: argparse.Namespace) -> None:
     equal("power", write(DEVICE / "power", 1), 0)
     shown()
     shared()
-    resets()
+    resets(args.cycles)
     caches()
     namespaces()
     losses()
@@ -326,4 +325,6 @@ def body(args: argparse.Namespace) -> None:
 
 
 if __name__ == "__main__":
-    main(body, parser(__doc__))
+    arguments = parser(__doc__)
+    arguments.add_argument("--cycles", type=int, default=50, help="resets and removals of either controller under load")
+    main(body, arguments)
