@@ -69,13 +69,27 @@ def dmesg() -> str:
     return subprocess.run(["dmesg"], capture_output=True, text=True, check=True).stdout
 
 
+def _record_of(fd: int) -> list[str]:
+    """The text of the next record of /dev/kmsg, or nothing if it was overwritten (EPIPE). Raises BlockingIOError at the end."""
+    with contextlib.suppress(BrokenPipeError):
+        # "level,number,time,flags;text", then lines of its own that begin with a space
+        return [os.read(fd, 8192).decode(errors="replace").partition(";")[2].partition("\n")[0]]
+    return []
+
+
 @contextlib.contextmanager
 def new_messages() -> Iterator[list[str]]:
-    """A list that holds, after the block, what the kernel said during it."""
-    before = len(dmesg().splitlines())
+    """A list that holds, after the block, what the kernel said during it; however much it had said before."""
+    fd = os.open("/dev/kmsg", os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     said: list[str] = []
-    yield said
-    said.extend(dmesg().splitlines()[before:])
+    try:
+        os.lseek(fd, 0, os.SEEK_END)
+        yield said
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                said += _record_of(fd)
+    finally:
+        os.close(fd)
 
 
 def run(*argv: str, deadline: float = 60, **kw: Any) -> subprocess.CompletedProcess[str]:

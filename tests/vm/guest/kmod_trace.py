@@ -99,6 +99,7 @@ def complete(args: argparse.Namespace) -> None:
         equal("reset", write(controller(dev) / "reset_controller", 1), 0)
         disk(dev)
         rule.rmdir()
+        run("udevadm", "settle")  # it looks at the disk too
         seen = stats(dev)
         raw = reading.finish()
         found = records(raw)
