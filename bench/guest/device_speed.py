@@ -35,6 +35,13 @@ def run(*argv: str, deadline: float = 120) -> str:
     return done.stdout
 
 
+def prepare() -> None:
+    """Modules and a mount that nvlab.ko needs."""
+    run("modprobe", "-a", "configfs", "nvme")
+    if not Path("/sys/kernel/config").is_mount():
+        run("mount", "-t", "configfs", "none", "/sys/kernel/config")
+
+
 def wait_for(what: str, ready: Callable[[], Any], deadline: float = 20) -> Any:
     """Poll until something is true."""
     end = time.monotonic() + deadline
@@ -174,10 +181,7 @@ def main() -> None:
     parser.add_argument("--depths", type=int, nargs="+", default=[1, 8, 32])
     args = parser.parse_args()
     args.cpus = args.cpus or ["2,3", ""]
-    for module in ("configfs", "nvme"):
-        run("modprobe", module)
-    if not Path("/sys/kernel/config").is_mount():
-        run("mount", "-t", "configfs", "none", "/sys/kernel/config")
+    prepare()
     measured = rounds(args)
     clock = Path("/sys/devices/system/clocksource/clocksource0/current_clocksource").read_text().strip()
     print(json.dumps({"kernel": os.uname().release, "clocksource": clock, "cpus": os.cpu_count(),

@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from device_speed import CONFIGFS, fill, fio, nvlab, run, wait_for
+from device_speed import CONFIGFS, fill, fio, nvlab, prepare, run, wait_for
 
 NULLB = Path("/sys/kernel/config/nullb")
 
@@ -100,7 +100,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--runtime", type=int, default=2, help="s")
     args = parser.parse_args()
-    run("modprobe", "-a", "configfs", "nvme")
+    prepare()
     with nvlab(args.module, args.start, args.size, args.cpus) as disk, null_blks([0, *args.targets]) as nulls:
         for node in (disk, *nulls.values()):
             fill(node)

@@ -11,7 +11,7 @@ import json
 import os
 from pathlib import Path
 
-from device_speed import idle_share, run, wait_for
+from device_speed import idle_share, prepare, run, wait_for
 
 CONFIGFS = Path("/sys/kernel/config/nvlab")
 
@@ -29,7 +29,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=20.0)
     args = parser.parse_args()
-    run("modprobe", "-a", "configfs", "nvme")
+    prepare()
     run("insmod", str(args.module))
     (CONFIGFS / "pool").write_text(args.pool)
     made = [CONFIGFS / f"i{n}" for n in range(args.devices)]

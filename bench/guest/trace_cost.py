@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).resolve().parents[2])]
-from device_speed import fill, measure, run, wait_for  # noqa: E402
+from device_speed import fill, measure, prepare, run, wait_for  # noqa: E402
 
 from nvlab.record.trace import Traced, TraceRecorder  # noqa: E402
 
@@ -30,7 +30,7 @@ STUDENT = {4: 2.776, 5: 2.571, 6: 2.447, 7: 2.365, 8: 2.306, 9: 2.262, 11: 2.201
 @contextlib.contextmanager
 def devices(module: Path, start: int, size: int, cpus: str) -> Iterator[dict[str, Path]]:
     """The two, by name."""
-    run("modprobe", "-a", "configfs", "nvme")
+    prepare()
     run("insmod", str(module))
     nodes = {}
     for n, (name, trace) in enumerate({"plain": 0, "traced": 16384}.items()):

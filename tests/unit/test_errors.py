@@ -61,7 +61,7 @@ def test_a_lost_guest_leaves_its_last_words() -> None:
 def test_only_the_command_line_ends_the_process() -> None:
     """A library that exits cannot be undone after."""
     for path in PACKAGE.rglob("*.py"):
-        if path.name in ("cli.py", "__main__.py", "agent.py"):
+        if path in (PACKAGE / "cli/__init__.py", PACKAGE / "__main__.py") or path.name == "agent.py":
             continue
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.Raise) and node.exc is not None:
