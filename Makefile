@@ -35,13 +35,13 @@ demo: setup ## the hybrid NVMe drive, from nothing to a report
 	$(NVLAB) run hybrid-nvme; \
 	$(NVLAB) report hybrid-nvme > "$$report"
 
-test: setup ## everything that can be tested here, real kernels in a VM included (up to 40 min)
+test: setup ## everything that can be tested here, real kernels in a VM included (some 45 min)
 	@$(MAKE) quick
 	@setup/packages.sh setup/packages-core.txt
 	@echo "== notebooks; the core under sanitizers, its branches and instructions"
 	@$(PYTEST) -q -n 2 -m slow
-	@echo "== tests in guests, both kernels side by side"
-	@$(PYTEST) tests/vm -m "vm and not sanitize" -n 2 --tb=short --durations=20
+	@echo "== tests in guests; a guest waits about as long as it works, so there is one more than there are cores"
+	@$(PYTEST) tests/vm -m "vm and not sanitize" -n $$(($$(nproc) + 1)) --tb=short --durations=20
 
 quick: venv ## what needs neither root nor a VM (up to 1 min)
 	@echo "== style, types, tests without a kernel"
@@ -61,7 +61,7 @@ sanitize: setup $(SANITIZER) ## nvlab.ko under KASAN, lockdep, kmemleak and UBSA
 
 bench: setup ## speed of this commit, kept in results/
 	@mkdir -p results
-	@for program in bench/core_speed.py bench/ssd_speed.py bench/lab.py bench/device.py "bench/device.py trace" \
+	@for program in bench/core_speed.py bench/ssd_speed.py bench/analysis.py bench/lab.py bench/device.py "bench/device.py trace" \
 		"bench/device.py timing" "bench/device.py idle"; do \
 		echo "== $$program at $(COMMIT), $$(date -u +%FT%TZ)"; $(BIN)/python $$program; \
 	done 2>&1 | tee results/bench-$(COMMIT).txt

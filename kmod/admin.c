@@ -4,6 +4,7 @@
 
 #include <linux/mm.h>
 
+#include "fdp.h"
 #include "io.h"
 
 /* Commands of one pass, so that a flood of them cannot keep CC from being seen. */
@@ -25,22 +26,13 @@
 u16 nvl_admin_reply(struct nvl_ctrl *ctrl, const struct nvme_command *cmd,
 		    const void *data, u32 have, u32 len)
 {
-	u32 i, nr, part;
 	u16 status;
+	u32 nr;
 
 	status = nvl_prp_map(ctrl, cmd, len, true, ctrl->segments, &nr);
-	if (status)
-		return status;
-	for (i = 0; i < nr; i++) {
-		const struct nvl_segment *s = &ctrl->segments[i];
-
-		part = min(s->len, have);
-		memcpy(s->addr, data, part);
-		memset(s->addr + part, 0, s->len - part);
-		data += part;
-		have -= part;
-	}
-	return 0;
+	if (!status)
+		nvl_scatter(ctrl->segments, nr, data, have);
+	return status;
 }
 
 /**
@@ -243,6 +235,10 @@ static u16 nvl_admin_execute(struct nvl_ctrl *ctrl, const struct nvme_command *c
 		return nvl_ns_attachment(ctrl, cmd);
 	case nvme_admin_format_nvm:
 		return nvl_format(ctrl, cmd);
+	case NVL_DIRECTIVE_SEND:
+		return nvl_directive_send(ctrl, cmd);
+	case NVL_DIRECTIVE_RECEIVE:
+		return nvl_directive_receive(ctrl, cmd);
 	default:
 		return NVME_SC_INVALID_OPCODE | NVL_DNR;
 	}

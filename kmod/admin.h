@@ -11,6 +11,10 @@
 #define NVL_MAX_AERS		4
 #define NVL_ERROR_ENTRIES	64
 
+/* The Changed Zone List, and the bit that stands for its notices wherever they are. */
+#define NVL_LOG_ZONES		0xbf
+#define NVL_ASYNC_ZONES		BIT(27)
+
 struct nvl_subsys;
 
 /**
@@ -68,11 +72,13 @@ struct nvl_error_log {
  * @NVL_EVENT_DOORBELL: the host rang nonsense
  * @NVL_EVENT_TEMPERATURE: the temperature went beyond a threshold
  * @NVL_EVENT_NAMESPACE: a namespace changed
+ * @NVL_EVENT_ZONES: the controller changed zones
  */
 enum nvl_event {
 	NVL_EVENT_DOORBELL,
 	NVL_EVENT_TEMPERATURE,
 	NVL_EVENT_NAMESPACE,
+	NVL_EVENT_ZONES,
 };
 
 /**
@@ -112,9 +118,18 @@ u16 nvl_format(struct nvl_ctrl *ctrl, const struct nvme_command *cmd);
 u16 nvl_ns_switch(struct nvl_subsys *subsys, u32 nsid, u32 flags);
 void nvl_ns_changed(struct nvl_subsys *subsys, u32 nsid, u32 ctrls);
 
+/* command_set.c */
+#define NVL_CSI_KV		1
+#define NVL_SC_INVALID_SET	0x12c
+bool nvl_has_set(const struct nvl_ctrl *ctrl, u8 csi);
+u8 nvl_set_of(const struct nvl_ctrl *ctrl, u32 nsid);
+u16 nvl_identify_list(const struct nvl_ctrl *ctrl, u32 nsid, bool active, u32 sets);
+u16 nvl_identify_set(const struct nvl_ctrl *ctrl, const struct nvme_identify *c);
+
 /* identify.c, log.c, feature.c */
 u16 nvl_identify(struct nvl_ctrl *ctrl, const struct nvme_command *cmd);
 u16 nvl_ns_status(const struct nvl_ctrl *ctrl, u32 nsid);
+void nvl_ns_ids(const struct nvl_ctrl *ctrl, u32 nsid, u8 nguid[16], u8 eui64[8]);
 u16 nvl_get_log(struct nvl_ctrl *ctrl, const struct nvme_command *cmd);
 void nvl_log_error(struct nvl_ctrl *ctrl, const struct nvl_sq *sq,
 		   const struct nvme_command *cmd, u16 status);

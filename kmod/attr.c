@@ -231,6 +231,14 @@ static int nvl_set_trace_lossless(struct nvl_settings *set, const char *text)
 NVL_SHOW(trace_lossless, "%d", set->trace_lossless)
 NVL_STORE(trace_lossless);
 
+static int nvl_set_keep(struct nvl_settings *set, const char *text)
+{
+	return kstrtobool(text, &set->keep);
+}
+
+NVL_SHOW(keep, "%d", set->keep)
+NVL_STORE(keep);
+
 static int nvl_store_timing(struct config_item *item, const char *text, size_t offset)
 {
 	struct nvl_device *device = to_nvl_device(item);
@@ -406,6 +414,7 @@ struct configfs_attribute *nvl_device_attrs[] = {
 	&nvl_attr_seed,
 	&nvl_attr_trace,
 	&nvl_attr_trace_lossless,
+	&nvl_attr_keep,
 	&nvl_attr_power,
 	&nvl_attr_hold,
 	&nvl_attr_cut,

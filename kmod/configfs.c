@@ -82,10 +82,27 @@ static ssize_t nvl_free_show(struct config_item *item, char *page)
 }
 CONFIGFS_ATTR_RO(nvl_, free);
 
+static struct configfs_subsystem nvl_subsystem;
+
+static ssize_t nvl_blackout_store(struct config_item *item, const char *page, size_t count)
+{
+	bool dark;
+	int err = kstrtobool(page, &dark);
+
+	if (err || !dark)
+		return err ?: -EINVAL;
+	mutex_lock(&nvl_subsystem.su_mutex);
+	err = nvl_blackout(&nvl_subsystem.su_group);
+	mutex_unlock(&nvl_subsystem.su_mutex);
+	return err ?: count;
+}
+CONFIGFS_ATTR_WO(nvl_, blackout);
+
 static struct configfs_attribute *nvl_root_attrs[] = {
 	&nvl_attr_version,
 	&nvl_attr_pool,
 	&nvl_attr_free,
+	&nvl_attr_blackout,
 	NULL,
 };
 

@@ -18,10 +18,21 @@
 #define NVL_CONTROL_LINGER_NS	(2 * NSEC_PER_MSEC)
 #define NVL_CONTROL_NAP_NS	(50 * NSEC_PER_USEC)
 
+/* Without power it does nothing, until it is pulled. */
+static bool nvl_control_dark(const struct nvl_ctrl *ctrl)
+{
+	unsigned long trouble = READ_ONCE(ctrl->trouble);
+
+	return trouble & BIT(NVL_TROUBLE_DARK) && !(trouble & BIT(NVL_TROUBLE_UNPLUG));
+}
+
 static bool nvl_control_pass(struct nvl_ctrl *ctrl)
 {
-	bool moved = nvl_regs_poll(ctrl);
+	bool moved;
 
+	if (nvl_control_dark(ctrl))
+		return false;
+	moved = nvl_regs_poll(ctrl);
 	return nvl_admin_poll(ctrl) || moved;
 }
 

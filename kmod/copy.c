@@ -10,6 +10,7 @@
 #include <linux/string.h>
 
 #include "io.h"
+#include "nvc_kv.h"
 
 /* A place in the segments of a command. */
 struct nvl_cursor {
@@ -51,6 +52,26 @@ void nvl_gather(const struct nvl_segment *segments, void *to, u32 bytes)
 		part = bytes;
 		from = nvl_cursor_take(&at, &part); /* says how much */
 		memcpy(to, from, part);
+	}
+}
+
+/**
+ * nvl_scatter() - copy to host memory
+ * @segments: where to
+ * @nr: how many
+ * @from: what to copy
+ * @bytes: how many; what is left of the segments is zeroed
+ */
+void nvl_scatter(const struct nvl_segment *segments, u32 nr, const void *from, u32 bytes)
+{
+	u32 i, part;
+
+	for (i = 0; i < nr; i++) {
+		part = min(segments[i].len, bytes);
+		memcpy(segments[i].addr, from, part);
+		memset(segments[i].addr + part, 0, segments[i].len - part);
+		from += part;
+		bytes -= part;
 	}
 }
 
@@ -109,7 +130,7 @@ static __always_inline bool nvl_walk(struct nvl_io *io, struct nvl_cursor *at, u
 		u8 *store = nvl_store_lock(subsys, offset, &page);
 		u32 done, part;
 
-		if (piece == nvl_piece_write && unlikely(subsys->undo))
+		if (piece == nvl_piece_write && unlikely(io->seq))
 			nvl_undo_keep(io, offset, store - offset_in_page(offset));
 
 		for (done = 0; done < page && good; done += part) {
@@ -124,6 +145,31 @@ static __always_inline bool nvl_walk(struct nvl_io *io, struct nvl_cursor *at, u
 		left -= page;
 	}
 	return good;
+}
+
+/**
+ * nvl_io_value() - copy a value from or to the host
+ * @io: the command, Store or Retrieve, the core still locked
+ *
+ * Return: bytes.
+ */
+u32 nvl_io_value(struct nvl_io *io)
+{
+	const struct nvc *core = io->w->ctrl->subsys->core;
+	struct nvl_cursor at = { io->w->segments };
+	struct nvc_kv_cursor value;
+	u32 bytes, all;
+	u64 place;
+
+	nvc_kv_begin(core, &io->core, &value);
+	all = value.bytes;
+	while ((bytes = nvc_kv_next(core, &value, &place))) {
+		if (nvl_io_writes(io))
+			nvl_walk(io, &at, place, bytes, nvl_piece_write);
+		else
+			nvl_walk(io, &at, place, bytes, nvl_piece_read);
+	}
+	return all;
 }
 
 static u64 nvl_io_offset(const struct nvl_io *io, u64 slba)
@@ -183,7 +229,7 @@ static void nvl_copy_block(struct nvl_io *io, u64 from, u64 to)
 	memcpy(io->w->bounce, at, len);
 	nvl_store_unlock(subsys, from);
 	at = nvl_store_lock(subsys, to, &len);
-	if (subsys->undo)
+	if (io->seq)
 		nvl_undo_keep(io, to, at - offset_in_page(to));
 	memcpy(at, io->w->bounce, len);
 	nvl_store_unlock(subsys, to);
@@ -229,8 +275,8 @@ u16 nvl_io_move(struct nvl_io *io, u16 data)
 
 	if (data == NVC_DATA_NONE)
 		return 0;
-	if (io->core.opcode == NVC_WRITE)
-		nvl_walk(io, &at, nvl_io_offset(io, io->core.slba), io->bytes, nvl_piece_write);
+	if (nvl_io_writes(io))
+		nvl_walk(io, &at, nvl_io_offset(io, io->to), io->bytes, nvl_piece_write);
 	else if (io->core.opcode == NVC_COPY)
 		nvl_copy_ranges(io);
 	else if (data == NVC_DATA_MIXED)
@@ -254,8 +300,8 @@ void nvl_io_corrupt(struct nvl_io *io, u32 at)
 	u32 part;
 	u8 *byte;
 
-	if (io->core.opcode == NVC_WRITE) {
-		byte = nvl_store_at(subsys, nvl_io_offset(io, io->core.slba) + at, &one);
+	if (nvl_io_writes(io)) {
+		byte = nvl_store_at(subsys, nvl_io_offset(io, io->to) + at, &one);
 	} else {
 		for (; at; at -= part) {
 			part = at;

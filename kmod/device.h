@@ -32,6 +32,7 @@ struct nvl_subsys;
  * @kind: enum nvc_kind
  * @timing: how fast the medium is, of kind nvm; may also change while the power is on
  * @medium: what the medium is, of other kinds; some of it may also change then
+ * @keep: what is written as its state is of what the memory of the region holds already
  * @seed: of every random choice
  * @serial: SN
  * @model: MN
@@ -54,6 +55,7 @@ struct nvl_settings {
 	u32 kind;
 	struct nvc_timing timing;
 	struct nvc_model medium;
+	bool keep;
 	u64 seed;
 	char serial[21];
 	char model[41];
@@ -130,6 +132,28 @@ static inline struct nvl_device *to_nvl_device(struct config_item *item)
 	return container_of(to_config_group(item), struct nvl_device, group);
 }
 
+/**
+ * nvl_has_flash() - whether a device has an SSD inside
+ * @set: its settings
+ *
+ * Return: true if so, with zones, keys or neither.
+ */
+static inline bool nvl_has_flash(const struct nvl_settings *set)
+{
+	return set->kind == NVC_SSD || set->kind == NVC_ZNS || set->kind == NVC_KV;
+}
+
+/**
+ * nvl_has_sets() - whether the first namespace of a device is of another command set than NVM
+ * @set: its settings
+ *
+ * Return: true if so. All namespaces are fixed then.
+ */
+static inline bool nvl_has_sets(const struct nvl_settings *set)
+{
+	return set->kind == NVC_ZNS || set->kind == NVC_KV;
+}
+
 /* settings.c */
 int nvl_settings_init(struct nvl_settings *set, const char *name);
 void nvl_settings_free(struct nvl_settings *set);
@@ -140,6 +164,9 @@ void nvl_identity(const char *name, u64 kind, u64 half[2]);
 
 /* attr.c */
 extern struct configfs_attribute *nvl_device_attrs[];
+
+/* blackout.c */
+int nvl_blackout(struct config_group *root);
 
 /* configfs.c */
 int nvl_configfs_init(void);

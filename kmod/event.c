@@ -14,12 +14,16 @@ struct nvl_event_kind {
 	u8 information;
 	u8 log;
 	u32 wanted;	/* the bit that enables it, or 0 */
+	u32 nsid;	/* what it is about, or 0 */
 };
 
 static const struct nvl_event_kind nvl_event_kinds[] = {
 	[NVL_EVENT_DOORBELL] = { NVME_AER_ERROR, 1, NVME_LOG_ERROR, 0 },
 	[NVL_EVENT_TEMPERATURE] = { NVME_AER_SMART, 1, NVME_LOG_SMART, NVL_ASYNC_TEMPERATURE },
 	[NVL_EVENT_NAMESPACE] = { NVME_AER_NOTICE, 0, NVME_LOG_CHANGED_NS, NVL_ASYNC_NAMESPACE },
+	[NVL_EVENT_ZONES] = {
+		NVME_AER_NOTICE, 0xef, NVL_LOG_ZONES, NVL_ASYNC_ZONES, NVL_FIRST_NSID
+	},
 };
 
 /**
@@ -96,7 +100,7 @@ bool nvl_events_post(struct nvl_ctrl *ctrl)
 	__set_bit(event, &ctrl->masked);
 	ctrl->acq->promised++;
 	nvl_cq_post(ctrl->acq, ctrl->asq, ctrl->aers[--ctrl->nr_aers], 0,
-		    kind->log << 16 | kind->information << 8 | kind->type);
+		    (u64)kind->nsid << 32 | kind->log << 16 | kind->information << 8 | kind->type);
 	return true;
 }
 

@@ -4,6 +4,7 @@
 
 #include <linux/ktime.h>
 
+#include "fdp.h"
 #include "nvlab.h"
 #include "trace.h"
 
@@ -13,6 +14,15 @@
 
 /* What the host may ask to be told of: SMART warnings 4:0, namespaces 8. */
 #define NVL_ASYNC_CONFIG	0x11f
+
+/* I/O Command Set Profile, of NVMe 2.0: which combination, in bits 8:0 */
+#define NVL_FEAT_SETS		0x19
+#define NVL_SETS_INDEX		0x1ff
+#define NVL_SC_SETS_REJECTED	0x12b
+
+/* Key Value Configuration, of the Key Value command set 1.0, and its EDNEK */
+#define NVL_FEAT_KEYS		0x20
+#define NVL_KEYS_EDNEK		BIT(0)
 
 /* All thresholds, in Set Features */
 #define NVL_SENSORS_ALL		0xf
@@ -31,7 +41,7 @@ static void nvl_recovery_reset(struct nvl_subsys *subsys, u32 nsid)
 	const struct nvc_ns *ns = nvc_ns_get(subsys->core, nsid);
 
 	subsys->ns[nsid].recovery = 0;
-	if (ns && ns->flags & NVC_NS_DULBE)
+	if (ns && ns->flags & (NVC_NS_DULBE | NVC_NS_STRICT_DELETE))
 		nvl_ns_switch(subsys, nsid, ns->flags & NVC_NS_PROTECTED);
 }
 
@@ -107,7 +117,8 @@ static u32 *nvl_feature_value(struct nvl_ctrl *ctrl, struct nvl_features *feat,
 
 static bool nvl_feature_of_namespace(u8 fid)
 {
-	return fid == NVME_FEAT_ERR_RECOVERY || fid == NVME_FEAT_WRITE_PROTECT;
+	return fid == NVME_FEAT_ERR_RECOVERY || fid == NVME_FEAT_WRITE_PROTECT ||
+	       fid == NVL_FEAT_KEYS || fid == NVL_FEAT_FDP_EVENTS;
 }
 
 static u16 nvl_get_vector(struct nvl_ctrl *ctrl, u32 dw11, bool defaults, u32 *result)
@@ -118,6 +129,12 @@ static u16 nvl_get_vector(struct nvl_ctrl *ctrl, u32 dw11, bool defaults, u32 *r
 		return NVME_SC_INVALID_FIELD | NVL_DNR;
 	*result = vector | (defaults ? !vector : test_bit(vector, ctrl->vector_config)) << 16;
 	return 0;
+}
+
+/* Where there is one command set, nobody is asked for a combination. */
+static u16 nvl_sets_known(const struct nvl_ctrl *ctrl)
+{
+	return nvl_has_sets(ctrl->set) ? 0 : NVME_SC_INVALID_FIELD | NVL_DNR;
 }
 
 static u16 nvl_get_of_namespace(struct nvl_ctrl *ctrl, u8 fid, u32 nsid, bool defaults,
@@ -131,6 +148,8 @@ static u16 nvl_get_of_namespace(struct nvl_ctrl *ctrl, u8 fid, u32 nsid, bool de
 	flags = nvc_ns_get(ctrl->subsys->core, nsid)->flags;
 	if (fid == NVME_FEAT_WRITE_PROTECT)
 		*result = flags & NVC_NS_PROTECTED ? NVME_NS_WRITE_PROTECT : 0;
+	else if (fid == NVL_FEAT_KEYS)
+		*result = flags & NVC_NS_STRICT_DELETE ? NVL_KEYS_EDNEK : 0;
 	else
 		*result = ctrl->subsys->ns[nsid].recovery |
 			  (flags & NVC_NS_DULBE ? NVL_RECOVERY_DULBE : 0);
@@ -149,11 +168,21 @@ static u16 nvl_get_value(struct nvl_ctrl *ctrl, const struct nvme_command *cmd, 
 	case NVME_FEAT_NUM_QUEUES:
 		*result = nvl_queues_result(ctrl);
 		return 0;
+	case NVL_FEAT_SETS: /* there is one combination, number 0 */
+		return nvl_sets_known(ctrl);
 	case NVME_FEAT_IRQ_CONFIG:
 		return nvl_get_vector(ctrl, dw11, defaults, result);
 	case NVME_FEAT_TIMESTAMP:
 	case NVME_FEAT_HOST_BEHAVIOR:
 		return nvl_get_feature_data(ctrl, cmd, fid, select);
+	case NVL_FEAT_FDP:
+		return nvl_fdp_get(ctrl, dw11, result);
+	case NVL_FEAT_FDP_EVENTS:
+		return nvl_fdp_get_events(ctrl, cmd, result);
+	case NVL_FEAT_KEYS:
+		if (ctrl->set->kind != NVC_KV)
+			break;
+		fallthrough;
 	case NVME_FEAT_ERR_RECOVERY:
 	case NVME_FEAT_WRITE_PROTECT:
 		return nvl_get_of_namespace(ctrl, fid, le32_to_cpu(cmd->common.nsid),
@@ -222,12 +251,15 @@ static u16 nvl_set_vector(struct nvl_ctrl *ctrl, u32 dw11)
 static u16 nvl_set_one_namespace(struct nvl_ctrl *ctrl, u8 fid, u32 nsid, u32 dw11)
 {
 	const struct nvc_ns *ns = nvc_ns_get(ctrl->subsys->core, nsid);
-	u32 flags = ns->flags & (NVC_NS_PROTECTED | NVC_NS_DULBE);
+	u32 flags = ns->flags & (NVC_NS_PROTECTED | NVC_NS_DULBE | NVC_NS_STRICT_DELETE);
 
 	if (fid == NVME_FEAT_WRITE_PROTECT) {
 		flags &= ~NVC_NS_PROTECTED;
 		flags |= dw11 & 7 ? NVC_NS_PROTECTED : 0;
 		nvl_ns_changed(ctrl->subsys, nsid, ns->attached);
+	} else if (fid == NVL_FEAT_KEYS) {
+		flags &= ~NVC_NS_STRICT_DELETE;
+		flags |= dw11 & NVL_KEYS_EDNEK ? NVC_NS_STRICT_DELETE : 0;
 	} else {
 		flags &= ~NVC_NS_DULBE;
 		flags |= dw11 & NVL_RECOVERY_DULBE ? NVC_NS_DULBE : 0;
@@ -244,6 +276,10 @@ static u16 nvl_set_of_namespace(struct nvl_ctrl *ctrl, u8 fid, u32 nsid, u32 dw1
 	if (fid == NVME_FEAT_WRITE_PROTECT &&
 	    ((dw11 & 7) > NVME_NS_WRITE_PROTECT || nsid == NVME_NSID_ALL))
 		return NVME_SC_INVALID_FIELD | NVL_DNR;
+	/* keys have no blocks to deallocate */
+	if (fid == NVME_FEAT_ERR_RECOVERY && ctrl->set->kind == NVC_KV &&
+	    dw11 & NVL_RECOVERY_DULBE)
+		return NVME_SC_INVALID_FIELD | NVL_DNR;
 	if (nsid != NVME_NSID_ALL)
 		return nvl_ns_status(ctrl, nsid) ?: nvl_set_one_namespace(ctrl, fid, nsid, dw11);
 	for (nsid = 1; nsid <= NVC_MAX_NS && !status; nsid++)
@@ -252,14 +288,19 @@ static u16 nvl_set_of_namespace(struct nvl_ctrl *ctrl, u8 fid, u32 nsid, u32 dw1
 	return status;
 }
 
+static u32 nvl_async_config(const struct nvl_ctrl *ctrl)
+{
+	return NVL_ASYNC_CONFIG | (ctrl->set->kind == NVC_ZNS ? NVL_ASYNC_ZONES : 0);
+}
+
 /* Reserved values, and options that were not offered. */
-static bool nvl_value_valid(u8 fid, u32 dw11)
+static bool nvl_value_valid(const struct nvl_ctrl *ctrl, u8 fid, u32 dw11)
 {
 	switch (fid) {
 	case NVME_FEAT_POWER_MGMT:
 		return !(dw11 & 0x1f);		/* one power state, number 0 */
 	case NVME_FEAT_ASYNC_EVENT:
-		return !(dw11 & ~NVL_ASYNC_CONFIG);
+		return !(dw11 & ~nvl_async_config(ctrl));
 	case NVME_FEAT_VOLATILE_WC:
 	case NVME_FEAT_WRITE_ATOMIC:
 		return dw11 <= 1;
@@ -287,7 +328,7 @@ static u16 nvl_set_value(struct nvl_ctrl *ctrl, u8 fid, u32 dw11)
 {
 	u32 *value = nvl_feature_value(ctrl, &ctrl->feat, fid, dw11, true);
 
-	if (!value || !nvl_value_valid(fid, dw11))
+	if (!value || !nvl_value_valid(ctrl, fid, dw11))
 		return NVME_SC_INVALID_FIELD | NVL_DNR;
 	*value = dw11 & nvl_value_mask(fid);
 	if (fid == NVME_FEAT_VOLATILE_WC)
@@ -307,6 +348,13 @@ static bool nvl_feature_known(struct nvl_ctrl *ctrl, u8 fid)
 	case NVME_FEAT_ERR_RECOVERY:
 	case NVME_FEAT_WRITE_PROTECT:
 		return true;
+	case NVL_FEAT_KEYS:
+		return ctrl->set->kind == NVC_KV;
+	case NVL_FEAT_SETS:
+		return !nvl_sets_known(ctrl);
+	case NVL_FEAT_FDP:
+	case NVL_FEAT_FDP_EVENTS:
+		return nvl_handles(ctrl);
 	default:
 		return nvl_feature_value(ctrl, &ctrl->feat, fid, 0, true);
 	}
@@ -337,13 +385,20 @@ u16 nvl_set_features(struct nvl_ctrl *ctrl, const struct nvme_command *cmd,
 	switch (fid) {
 	case NVME_FEAT_NUM_QUEUES:
 		return nvl_set_queues(ctrl, dw11, result);
+	case NVL_FEAT_SETS:
+		return dw11 & NVL_SETS_INDEX ? NVL_SC_SETS_REJECTED | NVL_DNR : 0;
 	case NVME_FEAT_IRQ_CONFIG:
 		return nvl_set_vector(ctrl, dw11);
 	case NVME_FEAT_TIMESTAMP:
 	case NVME_FEAT_HOST_BEHAVIOR:
 		return nvl_set_feature_data(ctrl, cmd, fid);
+	case NVL_FEAT_FDP:
+		return nvl_fdp_set(ctrl, cmd);
+	case NVL_FEAT_FDP_EVENTS:
+		return nvl_fdp_set_events(ctrl, cmd);
 	case NVME_FEAT_ERR_RECOVERY:
 	case NVME_FEAT_WRITE_PROTECT:
+	case NVL_FEAT_KEYS:
 		return nvl_set_of_namespace(ctrl, fid, nsid, dw11);
 	default:
 		return nvl_set_value(ctrl, fid, dw11);

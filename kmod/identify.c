@@ -6,17 +6,28 @@
 #include <linux/string.h>
 
 #include "compat.h"
+#include "fdp.h"
 #include "nvlab.h"
 
 /* Of NVMe 2.0. */
-#define NVL_CNS_CS_ACTIVE_LIST		0x07
-#define NVL_CNS_CS_ALLOCATED_LIST	0x1a
-#define NVL_CNS_CS_VECTORS		0x1c
 #define NVL_ID_NS_MSSRL			74
 #define NVL_ID_NS_MCL			76
 #define NVL_ID_NS_MSRC			80
 #define NVL_ID_CTRL_OCFS		534
 #define NVL_ONCS_COPY			BIT(8)
+
+/* Optional commands of namespaces with blocks; bit 7 is Verify. */
+#define NVL_ONCS_BLOCKS		(NVME_CTRL_ONCS_COMPARE | NVME_CTRL_ONCS_WRITE_UNCORRECTABLE | \
+				 NVME_CTRL_ONCS_DSM | NVME_CTRL_ONCS_WRITE_ZEROES | BIT(7) | \
+				 NVL_ONCS_COPY)
+
+/* Endurance groups, of which there is one with FDP (2.1) and else none. */
+#define NVL_ID_CTRL_ENDGIDMAX		340
+#define NVL_ID_NS_ENDGID		102
+#define NVL_ID_CNS_ENDGIDS		0x19
+#define NVL_CTRATT_GROUPS		BIT(4)
+#define NVL_CTRATT_FDPS			BIT(19)
+#define NVL_OACS_DIRECTIVES		BIT(5)
 
 /* Of a name that no other namespace has, had, or will have. */
 static u64 nvl_ns_kind(const struct nvl_ctrl *ctrl, u32 nsid, char what)
@@ -49,25 +60,36 @@ static void nvl_fill_limits(const struct nvl_ctrl *ctrl, struct nvme_id_ctrl *id
 
 static void nvl_fill_abilities(const struct nvl_ctrl *ctrl, struct nvme_id_ctrl *id)
 {
+	bool zoned = ctrl->set->kind == NVC_ZNS;
+	bool fixed = nvl_has_sets(ctrl->set);
+
 	id->cntrltype = NVME_CTRL_IO;
 	id->frmw = 1 << 1 | 1;			/* one slot, read only */
 	id->lpa = 1 << 1 | 1 << 2;		/* effects log, extended data */
 	id->npss = 0;
 	id->psd[0].max_power = cpu_to_le16(500);
-	id->oaes = cpu_to_le32(1 << 8);		/* namespace attributes */
-	id->oacs = cpu_to_le16(1 << 1 | NVME_CTRL_OACS_NS_MNGT_SUPP);	/* Format NVM */
-	id->oncs = cpu_to_le16(NVME_CTRL_ONCS_COMPARE |
-			       NVME_CTRL_ONCS_WRITE_UNCORRECTABLE |
-			       NVME_CTRL_ONCS_DSM | NVME_CTRL_ONCS_WRITE_ZEROES |
-			       1 << 4 |		/* Select of Get Features */
-			       NVME_CTRL_ONCS_TIMESTAMP | 1 << 7 |	/* Verify */
-			       NVL_ONCS_COPY);
-	put_unaligned_le16(1, (u8 *)id + NVL_ID_CTRL_OCFS);
+	id->oaes = cpu_to_le32(1 << 8 |		/* namespace attributes */
+			       (zoned ? NVL_ASYNC_ZONES : 0));
+	id->oacs = cpu_to_le16(1 << 1 |		/* Format NVM */
+			       (fixed ? 0 : NVME_CTRL_OACS_NS_MNGT_SUPP));
+	id->oncs = cpu_to_le16(1 << 4 |		/* Select of Get Features */
+			       NVME_CTRL_ONCS_TIMESTAMP |
+			       (ctrl->set->kind == NVC_KV ? 0 : NVL_ONCS_BLOCKS));
+	put_unaligned_le16(ctrl->set->kind != NVC_KV, (u8 *)id + NVL_ID_CTRL_OCFS);
 	id->nwpc = 1;				/* write protect, and no longer */
 	/* bits 2:1: Flush takes NSID FFFFFFFFh */
 	id->vwc = 3 << 1 | (ctrl->set->vwc ? NVME_CTRL_VWC_PRESENT : 0);
 	id->rtd3r = cpu_to_le32(USEC_PER_SEC);
 	id->rtd3e = cpu_to_le32(USEC_PER_SEC);
+}
+
+static void nvl_fill_placement(const struct nvl_ctrl *ctrl, struct nvme_id_ctrl *id)
+{
+	if (!nvl_handles(ctrl))
+		return;
+	id->ctratt |= cpu_to_le32(NVL_CTRATT_GROUPS | NVL_CTRATT_FDPS);
+	id->oacs |= cpu_to_le16(NVL_OACS_DIRECTIVES);
+	put_unaligned_le16(1, (u8 *)id + NVL_ID_CTRL_ENDGIDMAX);
 }
 
 static void nvl_identify_ctrl(const struct nvl_ctrl *ctrl, struct nvme_id_ctrl *id)
@@ -84,10 +106,19 @@ static void nvl_identify_ctrl(const struct nvl_ctrl *ctrl, struct nvme_id_ctrl *
 	strscpy(id->subnqn, ctrl->set->subnqn, sizeof(id->subnqn));
 	nvl_fill_limits(ctrl, id);
 	nvl_fill_abilities(ctrl, id);
+	nvl_fill_placement(ctrl, id);
 }
 
-/* The universal administered bit off, the local bit on: nobody's OUI. */
-static void nvl_ns_ids(const struct nvl_ctrl *ctrl, u32 nsid, u8 nguid[16], u8 eui64[8])
+/**
+ * nvl_ns_ids() - identifiers of a namespace
+ * @ctrl: a controller
+ * @nsid: the namespace, which exists
+ * @nguid: filled in
+ * @eui64: filled in
+ *
+ * The universal administered bit off, the local bit on: nobody's OUI.
+ */
+void nvl_ns_ids(const struct nvl_ctrl *ctrl, u32 nsid, u8 nguid[16], u8 eui64[8])
 {
 	u64 id[2];
 
@@ -135,6 +166,7 @@ static void nvl_identify_ns(const struct nvl_ctrl *ctrl, u32 nsid, struct nvme_i
 	id->nsattr = ns->flags & NVC_NS_PROTECTED ? 1 : 0;
 	put_unaligned_le64(ns->bytes, id->nvmcap);
 	nvl_fill_copy(id, ns->block_shift);
+	put_unaligned_le16(!!nvl_handles(ctrl), (u8 *)id + NVL_ID_NS_ENDGID);
 	nvl_ns_ids(ctrl, nsid, id->nguid, id->eui64);
 }
 
@@ -151,7 +183,7 @@ static u8 *nvl_descriptor(u8 *at, u8 type, u8 len, const void *value)
 static void nvl_identify_descriptors(const struct nvl_ctrl *ctrl, u32 nsid, u8 *at)
 {
 	u8 nguid[16], eui64[8];
-	u8 csi = 0;
+	u8 csi = nvl_set_of(ctrl, nsid);
 	u8 uuid[16];
 	u64 id[2];
 
@@ -171,6 +203,8 @@ static void nvl_identify_descriptors(const struct nvl_ctrl *ctrl, u32 nsid, u8 *
  * @ctrl: the controller
  * @nsid: any number
  *
+ * One of another command set is not for a host that enabled the NVM command set alone.
+ *
  * Return: status field: success, Invalid Namespace or Format (no valid NSID),
  * or Invalid Field (inactive).
  */
@@ -180,17 +214,10 @@ u16 nvl_ns_status(const struct nvl_ctrl *ctrl, u32 nsid)
 
 	if (!nsid || nsid > NVC_MAX_NS)
 		return NVME_SC_INVALID_NS | NVL_DNR;
-	return ns && ns->attached >> ctrl->index & 1 ? 0 : NVME_SC_INVALID_FIELD | NVL_DNR;
-}
-
-/* Namespaces above @nsid: those attached here, or all. */
-static u16 nvl_identify_list(const struct nvl_ctrl *ctrl, u32 nsid, bool active, __le32 *list)
-{
-	if (nsid >= 0xfffffffe)
-		return NVME_SC_INVALID_NS | NVL_DNR;
-	while (nsid++ < NVC_MAX_NS)
-		if (active ? !nvl_ns_status(ctrl, nsid) : !!nvc_ns_get(ctrl->subsys->core, nsid))
-			*list++ = cpu_to_le32(nsid);
+	if (!ns || !(ns->attached >> ctrl->index & 1))
+		return NVME_SC_INVALID_FIELD | NVL_DNR;
+	if (ns->flags & (NVC_NS_ZONED | NVC_NS_KEYS) && !nvl_ctrl_sets(ctrl))
+		return NVME_SC_INVALID_FIELD | NVL_DNR;
 	return 0;
 }
 
@@ -204,8 +231,12 @@ static u16 nvl_identify_one(const struct nvl_ctrl *ctrl, u32 nsid, bool active,
 	}
 	if (!nsid || nsid > NVC_MAX_NS)
 		return NVME_SC_INVALID_NS | NVL_DNR;
-	if (active ? !nvl_ns_status(ctrl, nsid) : !!nvc_ns_get(ctrl->subsys->core, nsid))
-		nvl_identify_ns(ctrl, nsid, id);
+	if (active ? nvl_ns_status(ctrl, nsid) : !nvc_ns_get(ctrl->subsys->core, nsid))
+		return 0;
+	/* of a namespace without blocks there is nothing of this to be told */
+	if (nvl_set_of(ctrl, nsid) == NVL_CSI_KV)
+		return NVL_SC_INVALID_SET | NVL_DNR;
+	nvl_identify_ns(ctrl, nsid, id);
 	return 0;
 }
 
@@ -233,30 +264,14 @@ static u16 nvl_identify_attached(const struct nvl_ctrl *ctrl, u32 nsid, u16 firs
 	return nvl_identify_ctrls(ctrl, first, ns->attached, list);
 }
 
-/* What a command set adds; there is one, the NVM command set, number 0. */
-static u16 nvl_identify_set(const struct nvl_ctrl *ctrl, const struct nvme_identify *c)
+/* All endurance groups: number 1. */
+static u16 nvl_identify_groups(const struct nvl_ctrl *ctrl, __le16 *list)
 {
-	u32 nsid = le32_to_cpu(c->nsid);
-	u16 status;
-
-	if (c->csi)
+	if (!nvl_handles(ctrl))
 		return NVME_SC_INVALID_FIELD | NVL_DNR;
-	switch (c->cns) {
-	case NVME_ID_CNS_CS_NS:
-		return nvl_ns_status(ctrl, nsid);
-	case NVL_CNS_CS_ACTIVE_LIST:
-		return nvl_identify_list(ctrl, nsid, true, ctrl->page);
-	case NVL_CNS_CS_ALLOCATED_LIST:
-		return nvl_identify_list(ctrl, nsid, false, ctrl->page);
-	case NVL_CNS_CS_VECTORS:
-		status = le16_to_cpu(c->ctrlid);
-		if (status != 0xffff && (!status || status > ctrl->subsys->nr_ctrls))
-			return NVME_SC_INVALID_FIELD | NVL_DNR;
-		put_unaligned_le64(1, ctrl->page);
-		return 0;
-	default:
-		return 0;	/* NVME_ID_CNS_CS_CTRL: no limits but MDTS */
-	}
+	list[0] = cpu_to_le16(1);
+	list[1] = cpu_to_le16(1);
+	return 0;
 }
 
 static u16 nvl_identify_fill(struct nvl_ctrl *ctrl, const struct nvme_identify *c)
@@ -274,25 +289,20 @@ static u16 nvl_identify_fill(struct nvl_ctrl *ctrl, const struct nvme_identify *
 		return 0;
 	case NVME_ID_CNS_NS_ACTIVE_LIST:
 	case NVME_ID_CNS_NS_PRESENT_LIST:
-		return nvl_identify_list(ctrl, nsid, c->cns == NVME_ID_CNS_NS_ACTIVE_LIST,
-					 ctrl->page);
+		return nvl_identify_list(ctrl, nsid, c->cns == NVME_ID_CNS_NS_ACTIVE_LIST, ~0U);
 	case NVME_ID_CNS_NS_DESC_LIST:
 		status = nvl_ns_status(ctrl, nsid);
 		if (!status)
 			nvl_identify_descriptors(ctrl, nsid, ctrl->page);
 		return status;
+	case NVL_ID_CNS_ENDGIDS:
+		return nvl_identify_groups(ctrl, ctrl->page);
 	case NVME_ID_CNS_CTRL_NS_LIST:
 		return nvl_identify_attached(ctrl, nsid, first, ctrl->page);
 	case NVME_ID_CNS_CTRL_LIST:
 		return nvl_identify_ctrls(ctrl, first, ~0U, ctrl->page);
-	case NVME_ID_CNS_CS_NS:
-	case NVME_ID_CNS_CS_CTRL:
-	case NVL_CNS_CS_ACTIVE_LIST:
-	case NVL_CNS_CS_ALLOCATED_LIST:
-	case NVL_CNS_CS_VECTORS:
-		return nvl_identify_set(ctrl, c);
 	default:
-		return NVME_SC_INVALID_FIELD | NVL_DNR;
+		return nvl_identify_set(ctrl, c);
 	}
 }
 

@@ -13,6 +13,14 @@ static struct nvc_trace_input nvl_input(struct nvl_subsys *subsys, u16 kind, u64
 	return (struct nvc_trace_input){ .seq = nvc_seq(subsys->core), .kind = kind, .now = now };
 }
 
+/* One of which nothing more is to be said. */
+static void nvl_input_plain(struct nvl_subsys *subsys, u16 kind, u64 now)
+{
+	struct nvc_trace_input record = nvl_input(subsys, kind, now);
+
+	nvl_trace_input(subsys, &record, sizeof(record));
+}
+
 /* All parameters of a medium, in as many records as that takes. */
 static void nvl_input_model(struct nvl_subsys *subsys, u64 seq, u64 now,
 			    const struct nvc_model *model)
@@ -69,14 +77,12 @@ int nvl_core_init(struct nvl_subsys *subsys, const struct nvc_config *config)
  */
 void nvl_core_reset(struct nvl_subsys *subsys)
 {
-	struct nvc_trace_input record;
 	u64 now;
 
 	spin_lock(&subsys->core_lock);
 	now = ktime_get_ns();
 	nvc_reset(subsys->core, now);
-	record = nvl_input(subsys, NVC_TRACE_RESET, now);
-	nvl_trace_input(subsys, &record, sizeof(record));
+	nvl_input_plain(subsys, NVC_TRACE_RESET, now);
 	spin_unlock(&subsys->core_lock);
 }
 
@@ -89,15 +95,13 @@ void nvl_core_reset(struct nvl_subsys *subsys)
  */
 u32 nvl_core_cut(struct nvl_subsys *subsys, struct nvc_lost *lost)
 {
-	struct nvc_trace_input record;
 	u64 now;
 	u32 nr;
 
 	spin_lock(&subsys->core_lock);
 	now = ktime_get_ns();
 	nr = nvc_cut(subsys->core, now, lost, &subsys->ready);
-	record = nvl_input(subsys, NVC_TRACE_CUT, now);
-	nvl_trace_input(subsys, &record, sizeof(record));
+	nvl_input_plain(subsys, NVC_TRACE_CUT, now);
 	spin_unlock(&subsys->core_lock);
 	return nr;
 }
@@ -108,13 +112,27 @@ u32 nvl_core_cut(struct nvl_subsys *subsys, struct nvc_lost *lost)
  */
 void nvl_core_wake(struct nvl_subsys *subsys)
 {
-	struct nvc_trace_input record;
 	u64 now;
 
 	spin_lock(&subsys->core_lock);
 	now = ktime_get_ns();
 	nvc_wake(subsys->core, now);
-	record = nvl_input(subsys, NVC_TRACE_WAKE, now);
+	nvl_input_plain(subsys, NVC_TRACE_WAKE, now);
+	spin_unlock(&subsys->core_lock);
+}
+
+/**
+ * nvl_core_taken() - it goes on from a state that was written
+ * @subsys: the subsystem, its power off
+ * @state: the header of it
+ */
+void nvl_core_taken(struct nvl_subsys *subsys, const struct nvc_snapshot *state)
+{
+	struct nvc_trace_state record = { .size = state->size, .checksum = state->checksum };
+
+	spin_lock(&subsys->core_lock);
+	subsys->ran = true;
+	record.input = nvl_input(subsys, NVC_TRACE_STATE, ktime_get_ns());
 	nvl_trace_input(subsys, &record, sizeof(record));
 	spin_unlock(&subsys->core_lock);
 }
@@ -200,6 +218,7 @@ void nvl_core_cache(struct nvl_subsys *subsys, u16 ctrl, bool on)
 	record.slot = ctrl;
 	record.set = on;
 	nvl_trace_input(subsys, &record, sizeof(record));
+	nvl_zone_tell(subsys);
 	spin_unlock(&subsys->core_lock);
 }
 
@@ -222,6 +241,7 @@ int nvl_core_ns(struct nvl_subsys *subsys, const struct nvc_ns_change *change)
 	if (!err) {
 		record.input = nvl_input(subsys, NVC_TRACE_NS, now);
 		nvl_trace_input(subsys, &record, sizeof(record));
+		nvl_zone_tell(subsys);
 	}
 	spin_unlock(&subsys->core_lock);
 	return err;

@@ -7,6 +7,7 @@
 
 #include <linux/ktime.h>
 
+#include "fdp.h"
 #include "io.h"
 #include "trace.h"
 
@@ -24,11 +25,21 @@ struct nvl_copy_source {
 	__le16 more[7];
 };
 
-static u16 nvl_io_map(struct nvl_io *io, u32 bytes)
+/**
+ * nvl_io_map() - find the host memory of a command
+ * @io: the command
+ * @bytes: of its data, up to nvl_max_transfer()
+ *
+ * Return: status field.
+ */
+u16 nvl_io_map(struct nvl_io *io, u32 bytes)
 {
+	bool to_host = io->core.opcode == NVC_READ || io->core.opcode == NVC_ZONE_RECEIVE ||
+		       io->core.opcode == NVC_KV_LIST || io->core.opcode == NVC_IO_RECEIVE;
+
 	io->bytes = bytes;
-	return nvl_prp_map(io->w->ctrl, io->cmd, bytes, io->core.opcode == NVC_READ,
-			   io->w->segments, &io->nr_segments);
+	return nvl_prp_map(io->w->ctrl, io->cmd, bytes, to_host, io->w->segments,
+			   &io->nr_segments);
 }
 
 static u16 nvl_io_rw(struct nvl_io *io)
@@ -40,7 +51,15 @@ static u16 nvl_io_rw(struct nvl_io *io)
 	return nvl_io_map(io, bytes);
 }
 
-static u16 nvl_io_list(struct nvl_io *io, u32 nr, size_t each)
+/**
+ * nvl_io_list() - fetch a list that a command comes with
+ * @io: the command; how many there are is noted in it
+ * @nr: of entries, together up to a page
+ * @each: bytes of one
+ *
+ * Return: status field.
+ */
+u16 nvl_io_list(struct nvl_io *io, u32 nr, size_t each)
 {
 	u16 status = nvl_io_map(io, nr * each);
 
@@ -73,10 +92,10 @@ static u16 nvl_io_sources(struct nvl_io *io)
 	const struct nvl_copy_source *list = w->list;
 	u32 cdw12 = le32_to_cpu(io->cmd->common.cdw12);
 	u32 nr = (cdw12 & 0xff) + 1;
-	u16 status;
+	u16 status = nvl_fdp_directive(io);
 	u32 i;
 
-	if (cdw12 & NVL_COPY_FORMAT)
+	if (cdw12 & NVL_COPY_FORMAT || status)
 		return NVME_SC_INVALID_FIELD | NVL_DNR;
 	status = nvl_io_list(io, nr, sizeof(*list));
 	for (i = 0; !status && i < nr; i++) {
@@ -86,15 +105,26 @@ static u16 nvl_io_sources(struct nvl_io *io)
 	return status;
 }
 
-/* The host memory of the data, and what is special to some commands. */
-static u16 nvl_io_parse_data(struct nvl_io *io)
+/**
+ * nvl_io_parse_data() - find the host memory of a command, and what is special to some
+ * @io: the command, its other fields read
+ *
+ * Return: status field.
+ */
+u16 nvl_io_parse_data(struct nvl_io *io)
 {
 	u16 control = le16_to_cpu(io->cmd->rw.control);
+	u16 status;
 
 	switch (io->core.opcode) {
-	case NVC_READ:
 	case NVC_WRITE:
+		status = nvl_fdp_directive(io);
+		if (unlikely(status))
+			return status;
+		fallthrough;
+	case NVC_READ:
 	case NVC_COMPARE:
+	case NVC_ZONE_APPEND:
 		if (control & NVME_RW_FUA)
 			io->core.flags = NVC_FUA;
 		return nvl_io_rw(io);
@@ -106,9 +136,22 @@ static u16 nvl_io_parse_data(struct nvl_io *io)
 		return nvl_io_dsm(io);
 	case NVC_COPY:
 		return nvl_io_sources(io);
+	case NVC_IO_SEND:
+	case NVC_IO_RECEIVE:
+		return nvl_fdp_parse(io);
 	default:
 		return 0; /* the core knows */
 	}
+}
+
+/* Of the command set of its namespace. */
+static u16 nvl_io_parse_set(struct nvl_io *io, u32 flags)
+{
+	io->zoned = flags & NVC_NS_ZONED;
+	io->keys = flags & NVC_NS_KEYS;
+	if (likely(!io->zoned && !io->keys))
+		return nvl_io_parse_data(io);
+	return io->zoned ? nvl_zone_parse(io) : nvl_kv_parse(io);
 }
 
 /* Namespaces change only while no worker has a command in hand. */
@@ -129,7 +172,8 @@ static u16 nvl_io_parse(struct nvl_io *io)
 		return 0; /* the core will refuse it, unless it is for all */
 	io->start = ns->start;
 	io->shift = ns->block_shift;
-	return nvl_io_parse_data(io);
+	io->to = io->core.slba;
+	return nvl_io_parse_set(io, ns->flags);
 }
 
 static void nvl_io_decide(struct nvl_io *io, struct nvc_decision *d)
@@ -139,11 +183,18 @@ static void nvl_io_decide(struct nvl_io *io, struct nvc_decision *d)
 	spin_lock(&subsys->core_lock);
 	io->core.now = ktime_get_ns();
 	nvc_submit(subsys->core, &io->core, io->w->ranges, d);
-	if (unlikely(subsys->undo) && d->data != NVC_DATA_NONE)
+	if (unlikely(io->zoned))
+		nvl_zone_decided(io, d);
+	else if (unlikely(io->keys))
+		nvl_kv_decided(io, d);
+	else if (unlikely(d->data == NVC_DATA_REPORT))
+		nvl_fdp_report(io);
+	else if (unlikely(subsys->undo) && d->data != NVC_DATA_NONE)
 		nvl_undo_reserve(io, d->seq);
 	if (unlikely(d->data == NVC_DATA_FRESH)) {
 		io->locked = true;
 		nvl_io_move(io, d->data);
+		io->moved = true;
 	}
 	spin_unlock(&subsys->core_lock);
 	nvl_trace_decided(io->w, &io->core, d);
@@ -151,9 +202,11 @@ static void nvl_io_decide(struct nvl_io *io, struct nvc_decision *d)
 
 static void nvl_io_data(struct nvl_io *io, struct nvc_decision *d)
 {
-	if (likely(!io->locked))
+	if (unlikely(io->filled)) /* what was asked for beyond a report reads as zeros */
+		nvl_scatter(io->w->segments, io->nr_segments, io->report, io->filled);
+	else if (likely(!io->moved && d->data < NVC_DATA_REPORT))
 		d->status = nvl_io_move(io, d->data);
-	if (unlikely(d->fault & NVC_CORRUPT))
+	if (unlikely(d->fault & NVC_CORRUPT) && !io->corrupted)
 		nvl_io_corrupt(io, d->corrupt);
 	nvl_trace_copied(io->w);
 }
@@ -190,7 +243,7 @@ u32 nvl_io(struct nvl_worker *w, struct nvl_sq *sq, const struct nvme_command *c
 		w->stats.errors++;
 	}
 	if (d.target <= io.core.now)
-		nvl_worker_complete(w, sq, cid, d.status);
+		nvl_worker_complete(w, sq, cid, d.status, d.result);
 	else
 		nvl_worker_wait(w, sq, cid, &d);
 	return io.bytes;

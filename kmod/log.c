@@ -6,6 +6,8 @@
 #include <linux/math64.h>
 
 #include "compat.h"
+#include "fdp.h"
+#include "nvc_zns.h"
 #include "nvlab.h"
 #include "trace.h"
 
@@ -43,7 +45,8 @@ static u64 nvl_log_lba(struct nvl_ctrl *ctrl, const struct nvl_sq *sq,
 {
 	u64 lba = le64_to_cpu(cmd->rw.slba);
 
-	if (!sq->qid || cmd->common.opcode == nvme_cmd_dsm || cmd->common.opcode == NVC_COPY)
+	if (!sq->qid || ctrl->set->kind == NVC_KV || cmd->common.opcode == nvme_cmd_dsm ||
+	    cmd->common.opcode == NVC_COPY)
 		return 0;
 	if (status != NVC_SC_READ_ERROR || !nvl_log_reads(cmd->common.opcode))
 		return lba;
@@ -126,8 +129,8 @@ static u32 nvl_log_smart(struct nvl_ctrl *ctrl)
 	log->spare_thresh = 10;
 	nvl_log_units(log->data_units_read, c.bytes_read);
 	nvl_log_units(log->data_units_written, c.bytes_written);
-	put_unaligned_le64(c.reads + c.compares, log->host_reads);
-	put_unaligned_le64(c.writes, log->host_writes);
+	put_unaligned_le64(c.reads + c.compares + c.retrieves, log->host_reads);
+	put_unaligned_le64(c.writes + c.appends + c.stores, log->host_writes);
 	put_unaligned_le64(c.media_errors, log->media_errors);
 	nvl_log_times(ctrl->subsys, c.busy, log);
 	put_unaligned_le64(ctrl->errors.count, log->num_err_log_entries);
@@ -197,15 +200,57 @@ static const struct nvl_effect nvl_io_effects[] = {
 	{ NVC_COPY, NVL_CHANGES_LBA },
 };
 
-static u32 nvl_log_effects(struct nvl_ctrl *ctrl)
+/* Beside those, of an SSD with reclaim unit handles. */
+static const struct nvl_effect nvl_fdp_effects[] = {
+	{ NVC_IO_SEND, NVL_SUPPORTED },
+	{ NVC_IO_RECEIVE, NVL_SUPPORTED },
+};
+
+/* Beside those, in a zoned namespace. */
+static const struct nvl_effect nvl_zone_effects[] = {
+	{ NVC_ZONE_SEND, NVL_CHANGES_LBA },
+	{ NVC_ZONE_RECEIVE, NVL_SUPPORTED },
+	{ NVC_ZONE_APPEND, NVL_CHANGES_LBA },
+};
+
+/* All there are in a namespace with keys. Nothing is of blocks, but something changes. */
+static const struct nvl_effect nvl_kv_effects[] = {
+	{ NVC_FLUSH, NVL_SUPPORTED },
+	{ NVC_KV_STORE, NVL_CHANGES_LBA },
+	{ NVC_KV_RETRIEVE, NVL_SUPPORTED },
+	{ NVC_KV_LIST, NVL_SUPPORTED },
+	{ NVC_KV_DELETE, NVL_CHANGES_LBA },
+	{ NVC_KV_EXIST, NVL_SUPPORTED },
+};
+
+static void nvl_effects(__le32 *to, const struct nvl_effect *from, int nr)
+{
+	for (; nr--; from++)
+		to[from->opcode] = cpu_to_le32(from->effects);
+}
+
+static u32 nvl_log_effects(struct nvl_ctrl *ctrl, u8 csi)
 {
 	struct nvme_effects_log *log = ctrl->page;
-	int i;
 
-	for (i = 0; i < ARRAY_SIZE(nvl_admin_effects); i++)
-		log->acs[nvl_admin_effects[i].opcode] = cpu_to_le32(nvl_admin_effects[i].effects);
-	for (i = 0; i < ARRAY_SIZE(nvl_io_effects); i++)
-		log->iocs[nvl_io_effects[i].opcode] = cpu_to_le32(nvl_io_effects[i].effects);
+	if (!nvl_has_set(ctrl, csi))
+		return 0;
+	nvl_effects(log->acs, nvl_admin_effects, ARRAY_SIZE(nvl_admin_effects));
+	if (csi == NVL_CSI_KV)
+		nvl_effects(log->iocs, nvl_kv_effects, ARRAY_SIZE(nvl_kv_effects));
+	else if (ctrl->set->kind != NVC_KV)
+		nvl_effects(log->iocs, nvl_io_effects, ARRAY_SIZE(nvl_io_effects));
+	if (csi == NVME_CSI_ZNS)
+		nvl_effects(log->iocs, nvl_zone_effects, ARRAY_SIZE(nvl_zone_effects));
+	if (nvl_handles(ctrl)) {
+		nvl_effects(log->iocs, nvl_fdp_effects, ARRAY_SIZE(nvl_fdp_effects));
+		log->acs[NVL_DIRECTIVE_SEND] = cpu_to_le32(NVL_SUPPORTED);
+		log->acs[NVL_DIRECTIVE_RECEIVE] = cpu_to_le32(NVL_SUPPORTED);
+	}
+	if (nvl_has_sets(ctrl->set)) {
+		log->acs[nvme_admin_ns_mgmt] = 0;
+		log->acs[nvme_admin_ns_attach] = 0;
+	}
 	return sizeof(*log);
 }
 
@@ -222,11 +267,46 @@ static u32 nvl_log_ssd(struct nvl_ctrl *ctrl)
 	return SZ_512;
 }
 
+/* The Changed Zone List: a count, and the zones by their first block. */
+static u32 nvl_log_zones(struct nvl_ctrl *ctrl)
+{
+	__le64 *log = ctrl->page;
+	u64 *starts = ctrl->page;
+	u32 i, nr;
+
+	if (ctrl->set->kind != NVC_ZNS)
+		return 0;
+	spin_lock(&ctrl->subsys->core_lock);
+	nr = nvc_zone_changes(ctrl->subsys->core, starts + 1, false);
+	spin_unlock(&ctrl->subsys->core_lock);
+	for (i = 1; nr != NVC_ZONE_CHANGES_MANY && i <= nr; i++)
+		log[i] = cpu_to_le64(starts[i]);
+	log[0] = cpu_to_le64(nr);
+	return PAGE_SIZE;
+}
+
+/*
+ * What was told is forgotten. Unless more has changed since, or somebody copies what
+ * the drive holds, of which the list is a part: then all is told again.
+ */
+static void nvl_log_zones_seen(struct nvl_ctrl *ctrl)
+{
+	u64 *starts = ctrl->page;
+	u32 told = starts[0];
+
+	if (nvl_subsys_paused(ctrl->subsys))
+		return;
+	spin_lock(&ctrl->subsys->core_lock);
+	if (nvc_zone_changes(ctrl->subsys->core, starts + 1, false) == told)
+		nvc_zone_changes(ctrl->subsys->core, starts + 1, true);
+	spin_unlock(&ctrl->subsys->core_lock);
+}
+
 /* Bytes of the log in ctrl->page, or 0 if there is none such. */
-static u32 nvl_log_fill(struct nvl_ctrl *ctrl, u8 lid)
+static u32 nvl_log_fill(struct nvl_ctrl *ctrl, const struct nvme_get_log_page_command *c)
 {
 	memset(ctrl->page, 0, PAGE_SIZE);
-	switch (lid) {
+	switch (c->lid) {
 	case NVME_LOG_ERROR:
 		return nvl_log_errors(ctrl);
 	case NVME_LOG_SMART:
@@ -236,11 +316,13 @@ static u32 nvl_log_fill(struct nvl_ctrl *ctrl, u8 lid)
 	case NVME_LOG_CHANGED_NS:
 		return nvl_log_changed(ctrl);
 	case NVME_LOG_CMD_EFFECTS:
-		return nvl_log_effects(ctrl);
+		return nvl_log_effects(ctrl, c->csi);
+	case NVL_LOG_ZONES:
+		return nvl_log_zones(ctrl);
 	case NVL_LOG_SSD:
-		return ctrl->set->kind == NVC_SSD ? nvl_log_ssd(ctrl) : 0;
+		return nvl_has_flash(ctrl->set) ? nvl_log_ssd(ctrl) : 0;
 	default:
-		return 0;
+		return nvl_fdp_log(ctrl, c);
 	}
 }
 
@@ -252,6 +334,8 @@ static void nvl_log_seen(struct nvl_ctrl *ctrl, u8 lid, bool retain)
 	if (retain)
 		return;
 	nvl_events_seen(ctrl, lid);
+	if (lid == NVL_LOG_ZONES)
+		nvl_log_zones_seen(ctrl);
 	/* what changed since the page was filled is still to be told */
 	for (; lid == NVME_LOG_CHANGED_NS && *list; list++)
 		clear_bit(le32_to_cpu(*list), ctrl->changed);
@@ -272,12 +356,12 @@ u16 nvl_get_log(struct nvl_ctrl *ctrl, const struct nvme_command *cmd)
 	u64 offset = le64_to_cpu(c->lpo);
 	u64 dwords = ((u32)le16_to_cpu(c->numdu) << 16 | le16_to_cpu(c->numdl)) + 1ULL;
 	u32 nsid = le32_to_cpu(c->nsid);
-	u32 size = nvl_log_fill(ctrl, c->lid);
+	u32 size = nvl_log_fill(ctrl, c);
 	u16 status;
 
 	if (!size)
 		return NVME_SC_INVALID_LOG_PAGE | NVL_DNR;
-	if (nsid && nsid != NVME_NSID_ALL)
+	if (c->lid == NVL_LOG_ZONES ? nsid != NVL_FIRST_NSID : nsid && nsid != NVME_NSID_ALL)
 		return NVME_SC_INVALID_FIELD | NVL_DNR;
 	if (offset & 3 || offset > size || dwords * 4 > nvl_max_transfer(ctrl))
 		return NVME_SC_INVALID_FIELD | NVL_DNR;

@@ -16,6 +16,8 @@ static const char *const nvl_kinds[NVC_KINDS] = {
 	[NVC_NVM] = "nvm",
 	[NVC_SSD] = "ssd",
 	[NVC_HDD] = "hdd",
+	[NVC_ZNS] = "zns",
+	[NVC_KV] = "kv",
 };
 
 /**

@@ -166,6 +166,8 @@ static u16 nvl_ns_delete(struct nvl_ctrl *ctrl, u32 nsid)
  */
 u16 nvl_ns_management(struct nvl_ctrl *ctrl, const struct nvme_command *cmd, u32 *result)
 {
+	if (nvl_has_sets(ctrl->set))
+		return NVME_SC_INVALID_OPCODE | NVL_DNR;	/* its namespaces are fixed */
 	switch (le32_to_cpu(cmd->common.cdw10) & 0xf) {
 	case NVL_NS_SEL_CREATE:
 		return nvl_ns_create(ctrl, cmd, result);
@@ -232,6 +234,8 @@ u16 nvl_ns_attachment(struct nvl_ctrl *ctrl, const struct nvme_command *cmd)
 	u16 status;
 	u32 bits;
 
+	if (nvl_has_sets(ctrl->set))
+		return NVME_SC_INVALID_OPCODE | NVL_DNR;
 	if (select != NVL_NS_SEL_ATTACH && select != NVL_NS_SEL_DETACH)
 		return NVME_SC_INVALID_FIELD | NVL_DNR;
 	if (!nsid || nsid > NVC_MAX_NS)
@@ -282,9 +286,13 @@ u16 nvl_format(struct nvl_ctrl *ctrl, const struct nvme_command *cmd)
 	u32 cdw10 = le32_to_cpu(cmd->format.cdw10);
 	u32 nsid = le32_to_cpu(cmd->format.nsid);
 	u32 format = cdw10 & NVL_FORMAT_LBAF;
+	bool keys = ctrl->set->kind == NVC_KV;
 	u32 shift = format ? ilog2(SZ_4K) : ilog2(SZ_512);
 
-	if (format > 1 || cdw10 & NVL_FORMAT_PI)
+	/* of keys there is one format, and blocks mean nothing */
+	if (keys)
+		shift = ilog2(ctrl->set->block_size);
+	if (format > !keys || cdw10 & NVL_FORMAT_PI)
 		return NVME_SC_INVALID_FORMAT | NVL_DNR;
 	/* no cryptographic erase */
 	if (NVL_FORMAT_SES(cdw10) > 1)

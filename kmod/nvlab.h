@@ -56,6 +56,7 @@
  * @NVL_READY: CSTS.RDY is 1
  * @NVL_SHUT: shut down; waits for CC.EN to become 0
  * @NVL_FAILED: CSTS.CFS is 1
+ * @NVL_REFUSED: CSTS.CFS is 1, as what CC and the admin queue asked for is not to be had
  * @NVL_GONE: the link is lost: everything reads as ones
  */
 enum nvl_ctrl_state {
@@ -63,6 +64,7 @@ enum nvl_ctrl_state {
 	NVL_READY,
 	NVL_SHUT,
 	NVL_FAILED,
+	NVL_REFUSED,
 	NVL_GONE,
 };
 
@@ -70,10 +72,12 @@ enum nvl_ctrl_state {
  * enum nvl_trouble - what a fault did to the controller, as bits
  * @NVL_TROUBLE_FATAL: it shall report a fatal status
  * @NVL_TROUBLE_UNPLUG: the link is lost
+ * @NVL_TROUBLE_DARK: it has no power: it does nothing at all, and says nothing
  */
 enum nvl_trouble {
 	NVL_TROUBLE_FATAL,
 	NVL_TROUBLE_UNPLUG,
+	NVL_TROUBLE_DARK,
 };
 
 /**
@@ -92,7 +96,8 @@ enum nvl_trouble {
  * @busn: its bus number
  * @config: PCI configuration space
  * @dma: Bus Master is on and the function in D0: host memory may be touched
- * @flr: a function level reset was asked for
+ * @flrs: function level resets that were asked for
+ * @flrs_done: of them, those carried out; until then it does not answer
  * @trouble: bits of enum nvl_trouble; with any set nothing is fetched or completed
  * @unplug: has the PCI core notice that the link is lost
  * @changed: namespaces that changed since the host last asked which
@@ -104,6 +109,9 @@ enum nvl_trouble {
  * @kicked: the control thread has something to look at
  * @state: where CC and CSTS stand
  * @cc: the value of CC acted upon
+ * @aqa: that of AQA when it was last to be enabled
+ * @asq_at: that of ASQ
+ * @acq_at: that of ACQ
  * @admin_head: where the admin queue was fetched up to, for others to see
  * @asq: admin submission queue
  * @acq: admin completion queue
@@ -142,7 +150,8 @@ struct nvl_ctrl {
 	struct resource busn;
 	u8 config[PCI_CFG_SPACE_EXP_SIZE];
 	bool dma;
-	bool flr;
+	u32 flrs;
+	u32 flrs_done;
 	unsigned long trouble;
 	struct work_struct unplug;
 
@@ -157,6 +166,9 @@ struct nvl_ctrl {
 	bool kicked;
 	enum nvl_ctrl_state state;
 	u32 cc;
+	u32 aqa;
+	u64 asq_at;
+	u64 acq_at;
 	u32 admin_head;
 	struct nvl_sq *asq;
 	struct nvl_cq *acq;
@@ -199,6 +211,17 @@ static inline u32 nvl_max_transfer(const struct nvl_ctrl *ctrl)
 static inline bool nvl_ctrl_acts(const struct nvl_ctrl *ctrl)
 {
 	return READ_ONCE(ctrl->dma) && !READ_ONCE(ctrl->trouble);
+}
+
+/**
+ * nvl_ctrl_sets() - whether a host sees namespaces of other command sets than NVM
+ * @ctrl: the controller
+ *
+ * Return: true if it enabled all command sets (CC.CSS 110b), not the NVM command set alone.
+ */
+static inline bool nvl_ctrl_sets(const struct nvl_ctrl *ctrl)
+{
+	return (READ_ONCE(ctrl->cc) & NVME_CC_CSS_MASK) == NVME_CC_CSS_CSI;
 }
 
 /* stats.c */

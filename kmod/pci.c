@@ -122,7 +122,7 @@ static void nvl_config_flr(struct nvl_ctrl *ctrl)
 	nvl_config_set(ctrl, PCI_COMMAND, 2, 0);
 	nvl_config_set(ctrl, NVL_CAP_EXP + PCI_EXP_DEVCTL, 2, 0);
 	nvl_config_set(ctrl, NVL_CAP_MSIX + PCI_MSIX_FLAGS, 2, ctrl->irqs.nr - 1);
-	WRITE_ONCE(ctrl->flr, true);
+	WRITE_ONCE(ctrl->flrs, ctrl->flrs + 1);
 }
 
 /* Called with pci_lock held and interrupts off: only set flags. */
@@ -151,6 +151,9 @@ static int nvl_config_read(struct pci_bus *bus, unsigned int devfn, int where,
 		return PCIBIOS_DEVICE_NOT_FOUND;
 	if (where < 0 || where + size > sizeof(ctrl->config))
 		return PCIBIOS_BAD_REGISTER_NUMBER;
+	/* reset, and late: the PCI core comes back until it reads something else */
+	if (READ_ONCE(ctrl->flrs) != smp_load_acquire(&ctrl->flrs_done))
+		return PCIBIOS_SUCCESSFUL;
 	for (*value = 0; size--; )
 		*value = *value << 8 | ctrl->config[where + size];
 	return PCIBIOS_SUCCESSFUL;

@@ -3,9 +3,10 @@
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
 
 #include <linux/kthread.h>
+#include <linux/mm.h>
 #include <linux/slab.h>
 
-#include "nvlab.h"
+#include "io.h"
 #include "trace.h"
 
 static bool nvl_worker_near(const struct nvl_worker *w, const struct cpumask *mask)
@@ -49,10 +50,28 @@ struct nvl_worker *nvl_worker_for(struct nvl_ctrl *ctrl, const struct nvl_cq *cq
 
 static void nvl_worker_free(struct nvl_worker *w)
 {
+	kvfree(w->report);
 	kfree(w->bounce);
 	kfree(w->list);
 	kfree(w->ranges);
 	kfree(w->segments);
+}
+
+/* For what is told of zones or keys. */
+static int nvl_worker_alloc_report(struct nvl_worker *w)
+{
+	switch (w->ctrl->set->kind) {
+	case NVC_ZNS:
+		w->report_size = nvl_zone_report_size(w->ctrl);
+		break;
+	case NVC_KV:
+		w->report_size = nvl_kv_report_size(w->ctrl);
+		break;
+	default:
+		return 0;
+	}
+	w->report = kvmalloc(w->report_size, GFP_KERNEL);
+	return w->report ? 0 : -ENOMEM;
 }
 
 static int nvl_worker_alloc(struct nvl_worker *w)
@@ -61,7 +80,7 @@ static int nvl_worker_alloc(struct nvl_worker *w)
 	w->ranges = kcalloc(NVC_MAX_RANGES, sizeof(*w->ranges), GFP_KERNEL);
 	w->list = kcalloc(NVC_MAX_RANGES, NVL_RANGE_SIZE, GFP_KERNEL);
 	w->bounce = kmalloc(SZ_4K, GFP_KERNEL);
-	if (w->segments && w->ranges && w->list && w->bounce)
+	if (w->segments && w->ranges && w->list && w->bounce && !nvl_worker_alloc_report(w))
 		return 0;
 	nvl_worker_free(w);
 	return -ENOMEM;

@@ -256,10 +256,10 @@ void nvl_sq_fetch(struct nvl_sq *sq, struct nvme_command *cmd)
  * @sq: where the command came from
  * @cid: its identifier
  * @status: status field, without phase
- * @result: double word 0
+ * @result: double words 0 and 1
  */
 void nvl_cq_post(struct nvl_cq *cq, struct nvl_sq *sq, u16 cid, u16 status,
-		 u32 result)
+		 u64 result)
 {
 	struct nvme_completion *cqe = &cq->ring[cq->tail];
 

@@ -60,6 +60,7 @@ struct nvl_cq {
  * @sq: where it came from
  * @target: when it is due, ns
  * @seq: the core's number of it
+ * @result: double words 0 and 1 of its completion
  * @cid: command identifier
  * @status: status field
  */
@@ -68,6 +69,7 @@ struct nvl_cmd {
 	struct nvl_sq *sq;
 	u64 target;
 	u64 seq;
+	u64 result;
 	u16 cid;
 	u16 status;
 };
@@ -167,6 +169,8 @@ struct nvl_worker_stats {
  * @list: ranges of the command in hand, as the host has them
  * @ranges: the same for the core
  * @bounce: a logical block on its way from storage to storage
+ * @report: of zones or keys, on its way to the host; a descriptor extension, from it; or NULL
+ * @report_size: bytes of it
  * @seen: announcements before the last pass
  * @next: when the first of @due is due, ns
  * @fetched: announced commands that were fetched
@@ -192,6 +196,8 @@ struct nvl_worker {
 	void *list;
 	struct nvc_range *ranges;
 	u8 *bounce;
+	u8 *report;
+	u32 report_size;
 	u64 next;
 	u32 seen;
 	u32 fetched;
@@ -217,7 +223,7 @@ bool nvl_sq_ready(struct nvl_ctrl *ctrl, struct nvl_sq *sq);
 void nvl_sq_fetch(struct nvl_sq *sq, struct nvme_command *cmd);
 bool nvl_cq_room(const struct nvl_cq *cq);
 void nvl_cq_post(struct nvl_cq *cq, struct nvl_sq *sq, u16 cid, u16 status,
-		 u32 result);
+		 u64 result);
 
 /* worker.c */
 extern bool nvl_never_sleep;
@@ -225,7 +231,7 @@ int nvl_worker_main(void *data);
 void nvl_worker_wait(struct nvl_worker *w, struct nvl_sq *sq, u16 cid,
 		     const struct nvc_decision *d);
 void nvl_worker_complete(struct nvl_worker *w, struct nvl_sq *sq, u16 cid,
-			 u16 status);
+			 u16 status, u64 result);
 bool nvl_worker_abort(struct nvl_worker *w, u16 sqid, u16 cid);
 void nvl_worker_lose(struct nvl_worker *w, struct nvl_sq *sq);
 void nvl_worker_forget(struct nvl_worker *w, struct nvl_sq *sq);

@@ -47,7 +47,7 @@ u32 *nvl_doorbell(struct nvl_ctrl *ctrl, u16 qid, bool cq)
 /* What becomes of a power cut comes on top; drivers wait no longer than this for CSTS.RDY. */
 static u64 nvl_cap_timeout(const struct nvl_ctrl *ctrl)
 {
-	u32 recovery = ctrl->set->kind == NVC_SSD ? ctrl->set->medium.recovery : 0;
+	u32 recovery = nvl_has_flash(ctrl->set) ? ctrl->set->medium.recovery : 0;
 
 	return min_t(u64, NVL_CAP_TO + DIV_ROUND_UP(recovery, 500), NVL_CAP_TO_MAX);
 }
@@ -62,7 +62,8 @@ void nvl_regs_init(struct nvl_ctrl *ctrl)
 		  1ULL << 16 |			/* CQR */
 		  nvl_cap_timeout(ctrl) << 24 |
 		  (u64)NVL_DSTRD << 32 |
-		  1ULL << 37;			/* CSS: NVM command set */
+		  1ULL << 37 |			/* CSS: NVM command set */
+		  (nvl_has_sets(ctrl->set) ? 1ULL << 43 : 0); /* and others */
 
 	memset(ctrl->bar, 0, NVL_BAR_SIZE);
 	nvl_reg_write(ctrl, NVME_REG_CAP, lower_32_bits(cap));
@@ -83,11 +84,10 @@ static void nvl_regs_forget(struct nvl_ctrl *ctrl)
 
 static int nvl_regs_admin_queue(struct nvl_ctrl *ctrl)
 {
-	u32 aqa = nvl_reg_read(ctrl, NVME_REG_AQA);
-	u64 asq = nvl_reg_read64(ctrl, NVME_REG_ASQ) & GENMASK_ULL(63, 12);
-	u64 acq = nvl_reg_read64(ctrl, NVME_REG_ACQ) & GENMASK_ULL(63, 12);
-	u16 sq_size = (aqa & 0xfff) + 1;
-	u16 cq_size = (aqa >> 16 & 0xfff) + 1;
+	u64 asq = ctrl->asq_at & GENMASK_ULL(63, 12);
+	u64 acq = ctrl->acq_at & GENMASK_ULL(63, 12);
+	u16 sq_size = (ctrl->aqa & 0xfff) + 1;
+	u16 cq_size = (ctrl->aqa >> 16 & 0xfff) + 1;
 	struct nvl_cq *cq;
 	struct nvl_sq *sq;
 
@@ -108,22 +108,23 @@ static int nvl_regs_admin_queue(struct nvl_ctrl *ctrl)
 }
 
 /* What CAP does not offer: command sets, arbitrations, page sizes. */
-static bool nvl_cc_valid(u32 cc)
+static bool nvl_cc_valid(const struct nvl_ctrl *ctrl, u32 cc)
 {
-	u32 css_mps_ams = cc & (NVME_CC_CSS_MASK | 0xf << NVME_CC_MPS_SHIFT |
-				7 << NVME_CC_AMS_SHIFT);
+	u32 mps_ams = cc & (0xf << NVME_CC_MPS_SHIFT | 7 << NVME_CC_AMS_SHIFT);
+	u32 css = cc & NVME_CC_CSS_MASK;
 
-	return !css_mps_ams;
+	return !mps_ams && (!css || (css == NVME_CC_CSS_CSI && nvl_has_sets(ctrl->set)));
 }
 
 static void nvl_regs_enable(struct nvl_ctrl *ctrl, u32 cc)
 {
-	if (!nvl_cc_valid(cc) || nvl_regs_admin_queue(ctrl)) {
+	ctrl->aqa = nvl_reg_read(ctrl, NVME_REG_AQA);
+	ctrl->asq_at = nvl_reg_read64(ctrl, NVME_REG_ASQ);
+	ctrl->acq_at = nvl_reg_read64(ctrl, NVME_REG_ACQ);
+	if (!nvl_cc_valid(ctrl, cc) || nvl_regs_admin_queue(ctrl)) {
 		pr_warn("%s: cannot be enabled: CC 0x%x, AQA 0x%x, ASQ 0x%llx, ACQ 0x%llx\n",
-			ctrl->name, cc, nvl_reg_read(ctrl, NVME_REG_AQA),
-			nvl_reg_read64(ctrl, NVME_REG_ASQ),
-			nvl_reg_read64(ctrl, NVME_REG_ACQ));
-		ctrl->state = NVL_FAILED;
+			ctrl->name, cc, ctrl->aqa, ctrl->asq_at, ctrl->acq_at);
+		ctrl->state = NVL_REFUSED;
 		nvl_reg_write(ctrl, NVME_REG_CSTS, NVME_CSTS_CFS);
 		return;
 	}
@@ -157,14 +158,31 @@ static void nvl_regs_flr(struct nvl_ctrl *ctrl)
 	ctrl->cc = 0;
 }
 
+/*
+ * Where CSTS.RDY is 0 a host need not wait for anything, and turns CC.EN off and on
+ * again before we look. What else it wrote meanwhile tells.
+ */
+static bool nvl_regs_again(const struct nvl_ctrl *ctrl, u32 cc)
+{
+	if (!(cc & ctrl->cc & NVME_CC_ENABLE) || cc & NVME_CC_SHN_MASK)
+		return false;
+	if (READ_ONCE(ctrl->state) == NVL_SHUT)
+		return cc != ctrl->cc;
+	return READ_ONCE(ctrl->state) == NVL_REFUSED &&
+	       (cc != ctrl->cc || nvl_reg_read(ctrl, NVME_REG_AQA) != ctrl->aqa ||
+		nvl_reg_read64(ctrl, NVME_REG_ASQ) != ctrl->asq_at ||
+		nvl_reg_read64(ctrl, NVME_REG_ACQ) != ctrl->acq_at);
+}
+
 static void nvl_regs_cc(struct nvl_ctrl *ctrl, u32 cc)
 {
+	bool again = nvl_regs_again(ctrl, cc);
 	u32 changed = cc ^ ctrl->cc;
 
 	ctrl->cc = cc;
-	if (changed & NVME_CC_ENABLE && !(cc & NVME_CC_ENABLE))
+	if (again || (changed & NVME_CC_ENABLE && !(cc & NVME_CC_ENABLE)))
 		nvl_regs_disable(ctrl);
-	else if (changed & NVME_CC_ENABLE)
+	if (again || (changed & NVME_CC_ENABLE && cc & NVME_CC_ENABLE))
 		nvl_regs_enable(ctrl, cc);
 	if (changed & NVME_CC_SHN_MASK && cc & NVME_CC_SHN_MASK)
 		nvl_regs_shutdown(ctrl);
@@ -200,12 +218,14 @@ static void nvl_regs_trouble(struct nvl_ctrl *ctrl)
  * nvl_regs_moved() - whether the host asked something of the control thread
  * @ctrl: the controller
  *
- * Return: true if CC changed.
+ * Return: true if CC changed, or what is to be enabled.
  */
 bool nvl_regs_moved(const struct nvl_ctrl *ctrl)
 {
+	u32 cc = nvl_reg_read(ctrl, NVME_REG_CC);
+
 	return READ_ONCE(ctrl->state) != NVL_GONE &&
-	       nvl_reg_read(ctrl, NVME_REG_CC) != READ_ONCE(ctrl->cc);
+	       (cc != READ_ONCE(ctrl->cc) || nvl_regs_again(ctrl, cc));
 }
 
 /**
@@ -216,6 +236,7 @@ bool nvl_regs_moved(const struct nvl_ctrl *ctrl)
  */
 bool nvl_regs_poll(struct nvl_ctrl *ctrl)
 {
+	u32 flrs = READ_ONCE(ctrl->flrs);
 	u32 cc;
 
 	if (ctrl->state == NVL_GONE)
@@ -224,12 +245,14 @@ bool nvl_regs_poll(struct nvl_ctrl *ctrl)
 		nvl_regs_trouble(ctrl);
 		return true;
 	}
-	if (xchg(&ctrl->flr, false)) {
+	if (flrs != ctrl->flrs_done) {
 		nvl_regs_flr(ctrl);
+		/* from now on it answers */
+		smp_store_release(&ctrl->flrs_done, flrs);
 		return true;
 	}
 	cc = nvl_reg_read(ctrl, NVME_REG_CC);
-	if (cc == ctrl->cc)
+	if (cc == ctrl->cc && !nvl_regs_again(ctrl, cc))
 		return false;
 	/* after a power cut it takes its time; the caller comes back */
 	if (ktime_get_ns() >= ctrl->subsys->ready)

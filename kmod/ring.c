@@ -16,16 +16,19 @@
 /* A reader who reads nothing for so long does not hold up the device any more. */
 #define NVL_TRACE_PATIENCE_NS	(5 * NSEC_PER_SEC)
 
+/* Whoever waits for records is woken when a ring is as full as one part in so many. */
+#define NVL_TRACE_WORTH	4
+
 static u64 nvl_ring_used(const struct nvl_ring *r)
 {
 	/* the reader is done with a record before he says so */
-	u64 used = r->tail - smp_load_acquire(&r->shared->head);
+	u64 used = READ_ONCE(r->tail) - smp_load_acquire(&r->shared->head);
 
 	return min_t(u64, used, r->trace->entries);
 }
 
-/* Shown by nvl_ring_publish() only. */
-static void nvl_ring_put(struct nvl_ring *r, const void *record, size_t size)
+/* Inlined, so that the copy is of a size known beforehand. Shown by nvl_ring_show() only. */
+static __always_inline void nvl_ring_put(struct nvl_ring *r, const void *record, size_t size)
 {
 	u32 at = r->tail & (r->trace->entries - 1);
 
@@ -34,7 +37,7 @@ static void nvl_ring_put(struct nvl_ring *r, const void *record, size_t size)
 		return;
 	}
 	memcpy(r->records + (size_t)at * NVC_TRACE_RECORD, record, size);
-	r->tail++;
+	WRITE_ONCE(r->tail, r->tail + 1);
 }
 
 static void nvl_trace_give_up(struct nvl_trace *trace)
@@ -54,8 +57,9 @@ static bool nvl_ring_impatient(struct nvl_ring *r)
 	if (!r->stalled)
 		WRITE_ONCE(r->shared->stalls, r->shared->stalls + 1);
 	if (!r->stalled || head != r->head) {
-		r->stalled = now;
+		WRITE_ONCE(r->stalled, now);
 		r->head = head;
+		wake_up_interruptible(&r->trace->readers);
 	}
 	if (now - r->stalled < NVL_TRACE_PATIENCE_NS)
 		return false;
@@ -80,7 +84,7 @@ bool nvl_ring_room(struct nvl_ring *r)
 	else
 		room = true;
 	if (room)
-		r->stalled = 0;
+		WRITE_ONCE(r->stalled, 0);
 	return room;
 }
 
@@ -100,7 +104,7 @@ void nvl_ring_fetched(struct nvl_ring *r, const struct nvl_sq *sq,
 	r->now.opcode = cmd->common.opcode;
 	r->now.nsid = le32_to_cpu(cmd->common.nsid);
 	r->now.interrupted = sq->cq->irq;
-	r->now.fetched = ktime_get_ns();
+	r->now.fetched = r->clock ?: ktime_get_ns();
 	r->promised++;
 }
 
@@ -116,6 +120,13 @@ static void nvl_ring_put_ranges(struct nvl_ring *r, u64 seq,
 		       record.count * sizeof(*ranges));
 		nvl_ring_put(r, &record, sizeof(record));
 	}
+}
+
+/* Whether a command has ranges. One that failed for its namespace may say any number of them. */
+static bool nvl_ring_ranges(const struct nvc_cmd *cmd)
+{
+	return (cmd->opcode == NVC_DSM || cmd->opcode == NVC_COPY || cmd->opcode == NVC_IO_SEND) &&
+	       cmd->nlb <= NVC_MAX_RANGES;
 }
 
 /**
@@ -139,7 +150,11 @@ void nvl_ring_decided(struct nvl_ring *r, const struct nvc_cmd *cmd,
 	r->now.fault = d->fault;
 	r->now.corrupt = d->corrupt;
 	r->now.ctrl = cmd->ctrl;
-	if (cmd->opcode == NVC_DSM || cmd->opcode == NVC_COPY)
+	r->now.action = cmd->action;
+	r->now.option = cmd->option;
+	r->now.key = cmd->key;
+	r->now.result = d->result;
+	if (nvl_ring_ranges(cmd))
 		nvl_ring_put_ranges(r, d->seq, ranges, cmd->nlb);
 }
 
@@ -149,7 +164,8 @@ void nvl_ring_decided(struct nvl_ring *r, const struct nvc_cmd *cmd,
  */
 void nvl_ring_copied(struct nvl_ring *r)
 {
-	r->now.copied = ktime_get_ns();
+	r->clock = ktime_get_ns();
+	r->now.copied = r->clock;
 }
 
 /**
@@ -164,8 +180,29 @@ void nvl_ring_post(struct nvl_ring *r, u16 posted)
 	if (posted == NVC_TRACE_NEVER)
 		r->now.interrupted = 0;
 	else
-		r->now.completed = ktime_get_ns();
+		r->now.completed = r->clock ?: ktime_get_ns();
 	nvl_ring_put(r, &r->now, sizeof(r->now));
+}
+
+/**
+ * nvl_ring_worth() - whether there is enough in a ring to wake its reader
+ * @r: the ring
+ *
+ * Return: true if so.
+ */
+bool nvl_ring_worth(const struct nvl_ring *r)
+{
+	u64 used = nvl_ring_used(r);
+
+	return used && (READ_ONCE(r->stalled) || used >= r->trace->entries / NVL_TRACE_WORTH);
+}
+
+static void nvl_ring_show(struct nvl_ring *r)
+{
+	/* records before the count of them */
+	smp_store_release(&r->shared->tail, r->tail);
+	if (wq_has_sleeper(&r->trace->readers) && nvl_ring_worth(r))
+		wake_up_interruptible(&r->trace->readers);
 }
 
 /**
@@ -184,8 +221,7 @@ void nvl_ring_publish(struct nvl_ring *r)
 		if (record->kind == NVC_TRACE_COMMAND && record->interrupted)
 			record->interrupted = now;
 	}
-	/* records before the count of them */
-	smp_store_release(&r->shared->tail, r->tail);
+	nvl_ring_show(r);
 }
 
 /**
@@ -203,6 +239,5 @@ void nvl_trace_input(struct nvl_subsys *subsys, const void *record, size_t size)
 	r = &subsys->trace->rings[subsys->trace->nr - 1];
 	nvl_ring_put(r, record, size);
 	r->published = r->tail;
-	/* records before the count of them */
-	smp_store_release(&r->shared->tail, r->tail);
+	nvl_ring_show(r);
 }

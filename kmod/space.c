@@ -229,6 +229,11 @@ int nvl_spaces_make(struct nvl_subsys *subsys, struct nvl_device *device)
 
 	if (!memchr_inv(device->spaces, 0, sizeof(device->spaces)))
 		return 0;
+	if (nvl_has_sets(&device->set)) {
+		pr_err("%s: a device with zones or keys has the namespaces that its medium says, no others\n",
+		       subsys->name);
+		return -EINVAL;
+	}
 	return nvl_core_ns(subsys, &all) ?:
 	       nvl_spaces_create(subsys, device, true) ?:
 	       nvl_spaces_create(subsys, device, false);

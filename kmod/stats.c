@@ -86,11 +86,16 @@ static ssize_t nvl_stats_core(struct nvl_subsys *subsys, char *page)
 			  "blocks_read %llu\nblocks_written %llu\nblocks_zeroed %llu\n"
 			  "blocks_deallocated %llu\nfaults %llu\n"
 			  "uncorrectables %llu\ncompares %llu\nverifies %llu\ncopies %llu\n"
-			  "blocks_copied %llu\nmedia_errors %llu\nbusy %llu\n",
+			  "blocks_copied %llu\nmedia_errors %llu\nbusy %llu\n"
+			  "appends %llu\nzone_sends %llu\nzone_receives %llu\n"
+			  "zone_changes %llu\nstores %llu\nretrieves %llu\ndeletes %llu\n"
+			  "lists %llu\nexists %llu\n",
 			  c.reads, c.writes, c.flushes, c.zeroes, c.dsms, c.blocks_read,
 			  c.blocks_written, c.blocks_zeroed, c.blocks_deallocated, c.faults,
 			  c.uncorrectables, c.compares, c.verifies, c.copies,
-			  c.blocks_copied, c.media_errors, c.busy);
+			  c.blocks_copied, c.media_errors, c.busy, c.appends, c.zone_sends,
+			  c.zone_receives, c.zone_changes, c.stores, c.retrieves, c.deletes,
+			  c.lists, c.exists);
 }
 
 struct nvl_account {
@@ -133,6 +138,17 @@ static const struct nvl_account nvl_accounts[] = {
 	NVL_ACCOUNT(active_zones),
 	NVL_ACCOUNT(open_zones),
 	NVL_ACCOUNT(zone_erases),
+	NVL_ACCOUNT(keys),
+	NVL_ACCOUNT(value_units),
+	NVL_ACCOUNT(value_bytes),
+	NVL_ACCOUNT(erased_units),
+	NVL_ACCOUNT(disturb_victims),
+	NVL_ACCOUNT(retention_victims),
+	NVL_ACCOUNT(map_hits),
+	NVL_ACCOUNT(map_misses),
+	NVL_ACCOUNT(map_reads),
+	NVL_ACCOUNT(map_units),
+	NVL_ACCOUNT(map_moved),
 };
 
 /* What an SSD has done since its power went on. */
@@ -170,7 +186,7 @@ ssize_t nvl_device_stats(struct nvl_device *device, char *page)
 		len += sysfs_emit_at(page, len, "%s %llu\n", nvl_stats[i].name,
 				     nvl_stat_all(subsys, &nvl_stats[i]));
 	len += sysfs_emit_at(page, len, "slow_poll %llu\n", nvl_slow_all(subsys));
-	if (subsys->set->kind == NVC_SSD)
+	if (nvl_has_flash(subsys->set))
 		len += nvl_stats_ssd(subsys, page, len);
 	return len;
 }

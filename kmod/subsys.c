@@ -11,8 +11,23 @@
 #include <linux/mm.h>
 #include <linux/slab.h>
 
+#include "nvc_kv.h"
+#include "nvc_zns.h"
 #include "nvlab.h"
 #include "trace.h"
+
+/* Why there can be no such device. */
+static void nvl_subsys_explain(const struct nvl_subsys *subsys, const struct nvc_config *config)
+{
+	const char *why = NULL;
+
+	if (config->kind == NVC_ZNS)
+		why = nvc_zns_problem(config);
+	else if (config->kind == NVC_KV)
+		why = nvc_kv_problem(config);
+	pr_err("%s: %s\n", subsys->name,
+	       why ?: "a value is out of range: block size, timing, medium, or capacity");
+}
 
 static int nvl_subsys_init_core(struct nvl_subsys *subsys)
 {
@@ -30,8 +45,7 @@ static int nvl_subsys_init_core(struct nvl_subsys *subsys)
 	config.blocks = subsys->capacity >> config.block_shift;
 	err = nvc_check(&config);
 	if (err) {
-		pr_err("%s: a value is out of range: block size, timing, medium, or capacity\n",
-		       subsys->name);
+		nvl_subsys_explain(subsys, &config);
 		return err;
 	}
 	return nvl_core_init(subsys, &config);
@@ -232,10 +246,8 @@ int nvl_subsys_start(struct nvl_subsys *subsys)
 	subsys->born = ktime_get_ns();
 	subsys->life->cycles++;
 	err = nvl_subsys_power(subsys);
-	if (err)
-		nvl_state_open(subsys);
-	else
-		subsys->on = true;
+	subsys->on = !err;
+	nvl_state_open(subsys);
 	return err;
 }
 
@@ -251,8 +263,22 @@ static void nvl_subsys_note_end(struct nvl_subsys *subsys)
 	subsys->life->on += ktime_get_ns() - subsys->born;
 }
 
+/* A driver need not wait for answers from what has no power. */
+static void nvl_subsys_give_up(struct nvl_subsys *subsys)
+{
+	unsigned int i;
+
+	for (i = 0; i < subsys->nr_ctrls; i++) {
+		if (!test_bit(NVL_TROUBLE_DARK, &subsys->ctrls[i]->trouble))
+			continue;
+		set_bit(NVL_TROUBLE_UNPLUG, &subsys->ctrls[i]->trouble);
+		nvl_control_kick(subsys->ctrls[i]);
+	}
+}
+
 static void nvl_subsys_unplug(struct nvl_subsys *subsys)
 {
+	nvl_subsys_give_up(subsys);
 	nvl_subsys_hide_ctrls(subsys, subsys->nr_ctrls);
 	nvl_subsys_stop_ctrls(subsys, subsys->nr_ctrls);
 	nvl_subsys_note_end(subsys);
@@ -266,23 +292,48 @@ static void nvl_subsys_unplug(struct nvl_subsys *subsys)
 void nvl_subsys_stop(struct nvl_subsys *subsys)
 {
 	nvl_trace_end(subsys);
+	nvl_state_part(subsys);
 	nvl_subsys_unplug(subsys);
 	subsys->on = false;
 	nvl_state_open(subsys);
+}
+
+/**
+ * nvl_subsys_may_lose() - room for what nvl_subsys_lose() loses
+ * @subsys: the subsystem
+ *
+ * Return: the room, for kvfree(), or NULL.
+ */
+struct nvc_lost *nvl_subsys_may_lose(const struct nvl_subsys *subsys)
+{
+	return kvcalloc(nvc_undo_units(subsys->core) + 1, sizeof(struct nvc_lost), GFP_KERNEL);
+}
+
+/**
+ * nvl_subsys_lose() - the power goes, and what was buffered is undone
+ * @subsys: the subsystem, with no command in hand
+ * @trouble: what that is to its controllers, enum nvl_trouble
+ * @lost: room
+ */
+void nvl_subsys_lose(struct nvl_subsys *subsys, unsigned int trouble, struct nvc_lost *lost)
+{
+	unsigned int i;
+	u32 nr;
+
+	for (i = 0; i < subsys->nr_ctrls; i++)
+		set_bit(trouble, &subsys->ctrls[i]->trouble);
+	nr = nvl_core_cut(subsys, lost);
+	nvl_undo_restore(subsys, lost, nr);
 }
 
 /* From one moment on nothing is fetched or completed, nor is a command in hand. */
 static void nvl_subsys_fail(struct nvl_subsys *subsys, struct nvc_lost *lost)
 {
 	unsigned int i;
-	u32 nr;
 
 	mutex_lock(&subsys->admin_lock);
 	nvl_freeze(subsys);
-	for (i = 0; i < subsys->nr_ctrls; i++)
-		set_bit(NVL_TROUBLE_UNPLUG, &subsys->ctrls[i]->trouble);
-	nr = nvl_core_cut(subsys, lost);
-	nvl_undo_restore(subsys, lost, nr);
+	nvl_subsys_lose(subsys, NVL_TROUBLE_UNPLUG, lost);
 	nvl_thaw(subsys);
 	mutex_unlock(&subsys->admin_lock);
 	for (i = 0; i < subsys->nr_ctrls; i++)
@@ -304,18 +355,17 @@ int nvl_subsys_cut(struct nvl_subsys *subsys)
 	struct nvc_lost *lost;
 	int err;
 
-	lost = kvcalloc(nvc_undo_units(subsys->core) + 1, sizeof(*lost), GFP_KERNEL);
+	lost = nvl_subsys_may_lose(subsys);
 	if (!lost)
 		return -ENOMEM;
+	nvl_state_part(subsys);
 	nvl_subsys_fail(subsys, lost);
 	kvfree(lost);
 	nvl_subsys_unplug(subsys);
 	subsys->born = ktime_get_ns();
 	subsys->life->cycles++;
 	err = nvl_subsys_power(subsys);
-	if (err) {
-		subsys->on = false;
-		nvl_state_open(subsys);
-	}
+	subsys->on = !err;
+	nvl_state_open(subsys);
 	return err;
 }

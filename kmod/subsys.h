@@ -4,6 +4,7 @@
 #define NVLAB_SUBSYS_H
 
 #include <linux/ioport.h>
+#include <linux/ktime.h>
 #include <linux/mm.h>
 #include <linux/mutex.h>
 #include <linux/spinlock.h>
@@ -12,6 +13,9 @@
 #include "device.h"
 #include "nvc.h"
 #include "undo.h"
+
+/* The namespace that is zoned, or holds values by keys, on a device that has one. */
+#define NVL_FIRST_NSID	1
 
 /* Locks of storage, a page each in turn. */
 #define NVL_PAGE_LOCKS	64
@@ -58,6 +62,7 @@ struct nvl_state;
  * @ran: whether it was on before
  * @ready: after a power cut, when controllers can be enabled again, ns
  * @born: when the power went on, ns
+ * @paused: until when commands wait, as somebody copies what it holds, ns; 0: they do not
  * @store: the storage
  * @capacity: bytes of it
  * @page_locks: keep the pages of storage
@@ -65,7 +70,9 @@ struct nvl_state;
  * @core_lock: orders what enters the core
  * @admin_lock: held over an admin command: of several controllers one at a time
  * @ns: namespaces, by NSID
+ * @zone_changes: nvc_zone_changed() when hosts were last told
  * @undo: what a power cut may bring back, or NULL
+ * @lost: while the power of all devices fails, room for what this one loses, else NULL
  * @trace: every input of the core, or NULL
  * @state: what others read and write of it while the power is off
  * @ctrls: the controllers, while the power is on
@@ -80,6 +87,7 @@ struct nvl_subsys {
 	bool ran;
 	u64 ready;
 	u64 born;
+	u64 paused;
 
 	struct nvl_store store;
 	u64 capacity;
@@ -88,7 +96,9 @@ struct nvl_subsys {
 	spinlock_t core_lock;		/* the core, as its interface wants */
 	struct mutex admin_lock;	/* namespaces, before the workers' locks */
 	struct nvl_ns ns[NVC_MAX_NS + 1];
+	u64 zone_changes;
 	struct nvl_undo *undo;
+	struct nvc_lost *lost;
 	struct nvl_trace *trace;
 	struct nvl_state *state;
 
@@ -130,12 +140,27 @@ static inline bool nvl_device_is_on(const struct nvl_device *device)
 	return device->subsys && device->subsys->on;
 }
 
+/**
+ * nvl_subsys_paused() - whether commands are to wait in their queues
+ * @subsys: the subsystem
+ *
+ * Return: true if so.
+ */
+static inline bool nvl_subsys_paused(const struct nvl_subsys *subsys)
+{
+	u64 until = READ_ONCE(subsys->paused);
+
+	return unlikely(until) && ktime_get_ns() < until;
+}
+
 /* subsys.c */
 struct nvl_subsys *nvl_subsys_make(struct nvl_device *device);
 void nvl_subsys_free(struct nvl_subsys *subsys);
 int nvl_subsys_start(struct nvl_subsys *subsys);
 void nvl_subsys_stop(struct nvl_subsys *subsys);
 int nvl_subsys_cut(struct nvl_subsys *subsys);
+struct nvc_lost *nvl_subsys_may_lose(const struct nvl_subsys *subsys);
+void nvl_subsys_lose(struct nvl_subsys *subsys, unsigned int trouble, struct nvc_lost *lost);
 
 /* namespace.c */
 void nvl_freeze(struct nvl_subsys *subsys);
@@ -147,6 +172,7 @@ void nvl_state_hide(struct nvl_subsys *subsys);
 int nvl_state_enter(struct nvl_subsys *subsys);
 void nvl_state_leave(struct nvl_subsys *subsys);
 int nvl_state_close(struct nvl_subsys *subsys);
+void nvl_state_part(struct nvl_subsys *subsys);
 void nvl_state_open(struct nvl_subsys *subsys);
 
 /* region.c */
@@ -154,6 +180,9 @@ int nvl_region_check(const struct nvl_place *place);
 int nvl_store_map(struct nvl_subsys *subsys);
 void nvl_store_unmap(struct nvl_subsys *subsys);
 u8 *nvl_store_at(struct nvl_subsys *subsys, u64 offset, u32 *len);
+
+/* zone.c */
+void nvl_zone_tell(struct nvl_subsys *subsys);
 
 /* space.c */
 int nvl_spaces_make(struct nvl_subsys *subsys, struct nvl_device *device);

@@ -11,6 +11,7 @@
 #include <linux/miscdevice.h>
 #include <linux/mm.h>
 #include <linux/module.h>
+#include <linux/poll.h>
 #include <linux/slab.h>
 #include <linux/vmalloc.h>
 
@@ -54,11 +55,33 @@ static int nvl_trace_mmap(struct file *file, struct vm_area_struct *vma)
 	return remap_vmalloc_range(vma, trace->map, vma->vm_pgoff);
 }
 
+static bool nvl_trace_worth(const struct nvl_trace *trace)
+{
+	unsigned int i;
+
+	for (i = 0; i < trace->nr; i++)
+		if (nvl_ring_worth(&trace->rings[i]))
+			return true;
+	return false;
+}
+
+/* Woken for many records, or for the last: how long few may wait is the reader's choice. */
+static __poll_t nvl_trace_poll(struct file *file, poll_table *wait)
+{
+	struct nvl_trace *trace = file->private_data;
+
+	poll_wait(file, &trace->readers, wait);
+	if (test_bit(NVL_TRACE_ENDED, &trace->flags))
+		return EPOLLHUP;
+	return nvl_trace_worth(trace) ? EPOLLIN | EPOLLRDNORM : 0;
+}
+
 static const struct file_operations nvl_trace_fops = {
 	.owner		= THIS_MODULE,
 	.open		= nvl_trace_open,
 	.release	= nvl_trace_release,
 	.mmap		= nvl_trace_mmap,
+	.poll		= nvl_trace_poll,
 };
 
 static void nvl_trace_lay_out(struct nvl_trace *trace, u64 stride)
@@ -110,6 +133,7 @@ int nvl_trace_alloc(struct nvl_subsys *subsys)
 	BUILD_BUG_ON(sizeof(struct nvc_trace_rule) > NVC_TRACE_RECORD);
 	BUILD_BUG_ON(sizeof(struct nvc_trace_model) > NVC_TRACE_RECORD);
 	BUILD_BUG_ON(sizeof(struct nvc_trace_ns) > NVC_TRACE_RECORD);
+	BUILD_BUG_ON(sizeof(struct nvc_trace_state) > NVC_TRACE_RECORD);
 	BUILD_BUG_ON(NVC_TRACE_PAGE % PAGE_SIZE);
 	if (!subsys->set->trace)
 		return 0;
@@ -118,6 +142,7 @@ int nvl_trace_alloc(struct nvl_subsys *subsys)
 		return -ENOMEM;
 	subsys->trace = trace;
 	kref_init(&trace->ref);
+	init_waitqueue_head(&trace->readers);
 	trace->nr = subsys->nr_ctrls * nvl_workers_wanted(subsys->set) + 1;
 	trace->entries = subsys->set->trace;
 	snprintf(trace->name, sizeof(trace->name), "nvlab-trace-%s", subsys->name);
@@ -201,5 +226,7 @@ void nvl_trace_hide(struct nvl_subsys *subsys)
 	map = subsys->trace->map;
 	/* pairs with the reader: what he finds after this is all there is */
 	smp_store_release(&map->ended, 1);
+	set_bit(NVL_TRACE_ENDED, &subsys->trace->flags);
+	wake_up_interruptible(&subsys->trace->readers);
 	misc_deregister(&subsys->trace->misc);
 }

@@ -8,12 +8,14 @@
 
 #include <linux/kref.h>
 #include <linux/miscdevice.h>
+#include <linux/wait.h>
 
 #include "nvc_trace.h"
 #include "nvlab.h"
 #include "queue.h"
 
 #define NVL_TRACE_OPEN	0
+#define NVL_TRACE_ENDED	1
 
 /**
  * struct nvl_trace - the rings of a subsystem; readers may outlive it
@@ -26,7 +28,8 @@
  * @nr: how many
  * @entries: records of each
  * @lossless: fetching waits when a ring is full and somebody reads
- * @flags: NVL_TRACE_OPEN while somebody reads
+ * @flags: NVL_TRACE_OPEN while somebody reads; NVL_TRACE_ENDED once nothing more will come
+ * @readers: who waits until there is something worth reading
  */
 struct nvl_trace {
 	struct kref ref;
@@ -39,6 +42,7 @@ struct nvl_trace {
 	u32 entries;
 	bool lossless;
 	unsigned long flags;
+	wait_queue_head_t readers;
 };
 
 /**
@@ -51,6 +55,7 @@ struct nvl_trace {
  * @promised: records that commands under way will need
  * @stalled: since when fetching waits for the reader, ns, or 0
  * @head: the reader's, when it was last seen to move
+ * @clock: when the worker last looked at it in this pass, ns, or 0
  * @now: the record of the command in hand
  */
 struct nvl_ring {
@@ -62,6 +67,7 @@ struct nvl_ring {
 	u32 promised;
 	u64 stalled;
 	u64 head;
+	u64 clock;
 	struct nvc_trace_command now;
 };
 
@@ -73,6 +79,7 @@ void nvl_ring_decided(struct nvl_ring *r, const struct nvc_cmd *cmd,
 		      const struct nvc_range *ranges, const struct nvc_decision *d);
 void nvl_ring_copied(struct nvl_ring *r);
 void nvl_ring_post(struct nvl_ring *r, u16 posted);
+bool nvl_ring_worth(const struct nvl_ring *r);
 void nvl_ring_publish(struct nvl_ring *r);
 void nvl_trace_input(struct nvl_subsys *subsys, const void *record, size_t size);
 
@@ -157,6 +164,17 @@ static inline void nvl_trace_resume(struct nvl_worker *w, const struct nvl_cmd *
 }
 
 /**
+ * nvl_trace_clock() - the worker has looked at the clock, and records need not
+ * @w: the worker
+ * @now: what it saw, ns; 0 at the start of a pass
+ */
+static inline void nvl_trace_clock(struct nvl_worker *w, u64 now)
+{
+	if (unlikely(w->ring))
+		w->ring->clock = now;
+}
+
+/**
  * nvl_trace_post() - end the record in hand
  * @w: the worker
  * @posted: what the host got, or NVC_TRACE_NEVER
@@ -191,6 +209,7 @@ int nvl_core_init(struct nvl_subsys *subsys, const struct nvc_config *config);
 void nvl_core_reset(struct nvl_subsys *subsys);
 u32 nvl_core_cut(struct nvl_subsys *subsys, struct nvc_lost *lost);
 void nvl_core_wake(struct nvl_subsys *subsys);
+void nvl_core_taken(struct nvl_subsys *subsys, const struct nvc_snapshot *state);
 int nvl_core_timing(struct nvl_subsys *subsys, const struct nvc_timing *timing);
 void nvl_core_cache(struct nvl_subsys *subsys, u16 ctrl, bool on);
 int nvl_core_ns(struct nvl_subsys *subsys, const struct nvc_ns_change *change);

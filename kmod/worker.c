@@ -26,7 +26,7 @@
 /* Between an announcement and its doorbell; later, a quarter of the time passed. */
 #define NVL_NAP_NS	(20 * NSEC_PER_USEC)
 
-/* Between looks at a trace that is full. */
+/* Between looks at what fetching waits for. */
 #define NVL_STALL_NS	(200 * NSEC_PER_USEC)
 
 /* An announcement this old will not be followed by a command. */
@@ -70,12 +70,14 @@ static void nvl_cmd_release(struct nvl_worker *w, struct nvl_cmd *cmd)
  * @sq: where the command came from
  * @cid: its identifier
  * @status: status field
+ * @result: double words 0 and 1 of the completion
  */
-void nvl_worker_complete(struct nvl_worker *w, struct nvl_sq *sq, u16 cid, u16 status)
+void nvl_worker_complete(struct nvl_worker *w, struct nvl_sq *sq, u16 cid, u16 status,
+			 u64 result)
 {
 	struct nvl_cq *cq = sq->cq;
 
-	nvl_cq_post(cq, sq, cid, status, 0);
+	nvl_cq_post(cq, sq, cid, status, result);
 	nvl_trace_post(w, status);
 	w->stats.commands++;
 	if (!cq->irq)
@@ -120,9 +122,10 @@ void nvl_worker_wait(struct nvl_worker *w, struct nvl_sq *sq, u16 cid,
 	u64 now = ktime_get_ns();
 	struct nvl_cmd *cmd;
 
+	nvl_trace_clock(w, now);
 	if (now >= d->target) {
 		nvl_worker_timed(w, d->target, now);
-		nvl_worker_complete(w, sq, cid, d->status);
+		nvl_worker_complete(w, sq, cid, d->status, d->result);
 		return;
 	}
 	cmd = sq->free[--sq->nr_free];
@@ -130,6 +133,7 @@ void nvl_worker_wait(struct nvl_worker *w, struct nvl_sq *sq, u16 cid,
 	cmd->seq = d->seq;
 	cmd->cid = cid;
 	cmd->status = d->status;
+	cmd->result = d->result;
 	nvl_trace_wait(w, cmd);
 	rb_add_cached(&cmd->node, &w->due, nvl_cmd_before);
 }
@@ -201,12 +205,17 @@ static void nvl_worker_fetched(struct nvl_worker *w)
 	w->gap = 0;
 }
 
+static bool nvl_worker_may_fetch(struct nvl_worker *w)
+{
+	return !nvl_subsys_paused(w->ctrl->subsys) && nvl_trace_room(w);
+}
+
 static bool nvl_worker_drain(struct nvl_worker *w, struct nvl_sq *sq)
 {
 	struct nvme_command cmd;
 	u32 pages = 0;
 
-	while (pages < NVL_BATCH && nvl_sq_ready(w->ctrl, sq) && nvl_trace_room(w)) {
+	while (pages < NVL_BATCH && nvl_sq_ready(w->ctrl, sq) && nvl_worker_may_fetch(w)) {
 		nvl_sq_fetch(sq, &cmd);
 		nvl_trace_fetched(w, sq, &cmd);
 		nvl_worker_fetched(w);
@@ -223,6 +232,7 @@ static bool nvl_worker_finish(struct nvl_worker *w)
 	if (RB_EMPTY_ROOT(&w->due.rb_root))
 		return false;
 	now = ktime_get_ns();
+	nvl_trace_clock(w, now);
 	while (nvl_worker_next(w) <= now) {
 		struct nvl_cmd *cmd = nvl_worker_first(w);
 
@@ -230,7 +240,7 @@ static bool nvl_worker_finish(struct nvl_worker *w)
 		nvl_cmd_release(w, cmd);
 		if (cmd->target)	/* else aborted */
 			nvl_worker_timed(w, cmd->target, now);
-		nvl_worker_complete(w, cmd->sq, cmd->cid, cmd->status);
+		nvl_worker_complete(w, cmd->sq, cmd->cid, cmd->status, cmd->result);
 		any = true;
 	}
 	return any;
@@ -259,6 +269,7 @@ static bool nvl_worker_pass(struct nvl_worker *w)
 
 	w->seen = atomic_read(&w->issued);
 	mutex_lock(&w->lock);
+	nvl_trace_clock(w, 0);
 	list_for_each_entry(sq, &w->sqs, node)
 		found |= nvl_worker_drain(w, sq);
 	found |= nvl_worker_finish(w);
@@ -300,7 +311,7 @@ static void nvl_worker_nap(struct nvl_worker *w, u64 now)
 	schedule_hrtimeout_range(&nap, nap / 4, HRTIMER_MODE_REL);
 }
 
-/* The reader of the trace has to make room, and does not say when he did. */
+/* Who reads the trace, or what the drive holds, does not say when he is done. */
 static void nvl_worker_stall(struct nvl_worker *w, u64 now)
 {
 	ktime_t nap = min_t(u64, NVL_STALL_NS, w->next - min(now, w->next));
@@ -318,7 +329,7 @@ static void nvl_worker_sleep(struct nvl_worker *w, u64 now)
 	due = READ_ONCE(w->next);
 	if ((u32)atomic_read(&w->issued) != w->seen || kthread_should_stop()) {
 		__set_current_state(TASK_RUNNING);
-	} else if (nvl_trace_stalled(w)) {
+	} else if (nvl_trace_stalled(w) || nvl_subsys_paused(w->ctrl->subsys)) {
 		nvl_worker_stall(w, now);
 	} else if (w->seen != w->fetched) {
 		nvl_worker_nap(w, now);

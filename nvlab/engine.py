@@ -8,15 +8,17 @@ backwards over the journal, attempts everything, and leaves standing only what s
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
 from nvlab.errors import Conflict, Interrupted, NvlabError, StepFailed, TeardownIncomplete, UsageError
 from nvlab.journal import Entry, History, Journal
 from nvlab.kernel import hints
+from nvlab.kernel.act import Act, act
 from nvlab.kernel.interface import Kernel
+from nvlab.kernel.ops import Op
 from nvlab.kernel.verb import SharedVerb, Verb, verb
 from nvlab.leases import Leases
 from nvlab.lock import locked
@@ -104,8 +106,9 @@ class Engine:
         except OSError as error:
             where = f" ({error.filename})" if error.filename else ""
             words, hint = f"{step.id}: {error.strerror}{where}", hints.for_errno(error.errno)
-            raise StepFailed(words, hint=hint, kmsg=self.kernel.messages()) from error
+            raise StepFailed(words, hint=hint, kmsg=self.kernel.messages(), step=step.id) from error
         except NvlabError as error:
+            error.step = step.id
             error.kmsg = error.kmsg or tuple(self.kernel.messages())
             error.message = f"{step.id}: {error.message}"
             error.hint = error.hint or hints.for_error(error)
@@ -114,17 +117,41 @@ class Engine:
     def _create(
         self, journal: Journal, step: Step, body: Verb, args: Mapping[str, Any], needs: tuple[str, ...]
     ) -> dict[str, str]:
-        args = body.choose(self.kernel, args)
+        with self.leases.locked() if body.contested else nullcontext():
+            args = self._intend(journal, step, body, args, needs)
+        self._perform(step.owner, step.id, body.make(args))
+        made = self._whole(step, body, args)
+        journal.done(step.id, made)
+        return made
+
+    def _intend(
+        self, journal: Journal, step: Step, body: Verb, args: Mapping[str, Any], needs: tuple[str, ...]
+    ) -> Mapping[str, Any]:
+        """Write down what is to be made; the arguments, with what the node chose."""
+        beside = [entry.step.args for _, entry in self._journalled(step.verb)] if body.contested else []
+        args = self._chosen(body, args, beside)
         if body.find(self.kernel, args) is not None:
             raise Conflict(
                 "it exists already, and no journal here owns it",
                 hint="remove it by hand if it is a leftover, or give the lab another name (--name)",
             )
         journal.intent(step, args, needs)
-        self._perform(step, body.make(args))
-        made = self._whole(step, body, args)
-        journal.done(step.id, made)
-        return made
+        return args
+
+    def _chosen(self, body: Verb, args: Mapping[str, Any], beside: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
+        return body.choose_beside(self.kernel, args, beside) if body.contested else body.choose(self.kernel, args)
+
+    def _journalled(self, name: str) -> list[tuple[str, Entry]]:
+        """All steps of a verb that stand, or are about to, each with its lab."""
+        found: list[tuple[str, Entry]] = []
+        for lab in self.labs():
+            with suppress(Conflict):  # it goes away while we look
+                found += [(lab, entry) for entry in self.history(lab).standing() if entry.step.verb == name]
+        return found
+
+    def _sharing(self, leases: Leases, name: str) -> list[Mapping[str, Any]]:
+        """The arguments of all steps of a verb that have leases now."""
+        return [e.step.args for lab, e in self._journalled(name) if leases.uses(f"{lab}/{e.step.id}")]
 
     def _whole(self, step: Step, body: Verb, args: Mapping[str, Any]) -> dict[str, str]:
         """What was made, once it is all there."""
@@ -145,10 +172,10 @@ class Engine:
     ) -> dict[str, str]:
         user = f"{lab}/{step.id}"
         with self.leases.locked() as leases:
-            args = body.choose(self.kernel, args)
+            args = self._chosen(body, args, self._sharing(leases, step.verb) if body.contested else [])
             journal.intent(step, args, needs)
             if self._lease(leases, body, args, user):
-                self._perform(step, body.make(args))
+                self._perform(step.owner, step.id, body.make(args))
                 self._lease_companions(leases, body, args)
             made = self._whole(step, body, args)
             journal.done(step.id, made)
@@ -175,9 +202,9 @@ class Engine:
         if new:
             leases.save()
 
-    def _perform(self, step: Step, ops: Any) -> None:
+    def _perform(self, owner: str, what: str, ops: Iterable[Op]) -> None:
         def progress(fraction: float) -> None:
-            self.emit({"kind": "progress", "id": step.id, "owner": step.owner, "fraction": fraction})
+            self.emit({"kind": "progress", "id": what, "owner": owner, "fraction": fraction})
 
         for op in ops:
             self.kernel.perform(op, progress=progress, should_stop=lambda: self.stop() > 0)
@@ -211,6 +238,45 @@ class Engine:
             return incomplete
         return problem
 
+    # -- events --------------------------------------------------------------------------------------------
+
+    def happen(self, lab: str, owner: str, label: str, acts: Sequence[Mapping[str, Any]]) -> str:
+        """Do what an event of a lab that is up says (``act`` and ``args`` of each act); what was found then, in words.
+
+        The caller holds the lab's lock. Raises NvlabError, with the kernel's words.
+        """
+        self.kernel.messages()
+        try:
+            self.journal(lab).event(owner, label, acts)
+            bodies = [(act(each["act"]), each["args"]) for each in acts]
+            for body, args in bodies:
+                self._perform(owner, label, body.ops(args))
+            for body, args in bodies:
+                self._settle(owner, label, body, args)
+            return "; ".join(dict.fromkeys(filter(None, (body.found(self.kernel, args) for body, args in bodies))))
+        except (NvlabError, OSError) as error:
+            problem = _as_problem(error)
+            problem.kmsg = problem.kmsg or tuple(self.kernel.messages())
+            raise problem from error
+
+    def _settle(self, owner: str, label: str, body: Act, args: Mapping[str, Any]) -> None:
+        self.kernel.until(
+            lambda: body.settled(self.kernel, args),
+            what=f"{owner} after {label!r}",
+            deadline=body.deadline,
+            should_stop=lambda: self.stop() > 0,
+        )
+
+    def outputs(self, lab: str) -> dict[str, str]:
+        """Every output of a lab as it is now ("ssd.dev"): after an event a device may have come back under another name."""
+        history = self.history(lab)
+        outputs = history.outputs()
+        for step in (entry.step for entry in history.standing() if history.events and entry.step.provides):
+            with suppress(Conflict):  # gone, and somebody else's object has the place
+                made = verb(step.verb).find(self.kernel, step.args) or {}
+                outputs |= {f"{step.provides}.{key}": value for key, value in made.items()}
+        return outputs
+
     # -- down ----------------------------------------------------------------------------------------------
 
     def down(self, lab: str) -> bool:
@@ -232,7 +298,7 @@ class Engine:
             step = entry.step
             self._check_abandon(lab)
             # what labs share carries everything: without configfs, say, the rest could not be found again
-            if step.id in kept or (failures and _is_shared(step)):
+            if step.id in kept or (failures and _carries(step)):
                 kept.update(entry.needs)
                 continue
             self.emit({"kind": "undo-step", "id": step.id, "owner": step.owner})
@@ -272,12 +338,16 @@ class Engine:
         with self.leases.locked() as leases:
             if entry.made is None and leases.uses(user):  # killed in the act: its companions are not written down
                 self._lease_companions(leases, body, step.args)
-            keys = [k for k in leases.last_used_by(user) if body.has(self.kernel, step.args, k)]
+            ours = leases.last_used_by(user)
+            keys = [k for k in ours if body.has(self.kernel, step.args, k)]
+            said = body.parting(self.kernel, step.args, ours)
             self._perform_undo(body.release(step.args, keys[::-1]))
+            for text in said:
+                self.emit({"kind": "note", "text": f"{step.id}: {text}"})
             leases.drop(user)
             leases.save()
 
-    def _perform_undo(self, ops: Any) -> None:
+    def _perform_undo(self, ops: Iterable[Op]) -> None:
         for op in ops:
             self.kernel.perform(op, should_stop=lambda: self.stop() > 1)
 
@@ -312,8 +382,9 @@ def _as_problem(error: Exception) -> NvlabError:
     return StepFailed(_words(error), hint="this is a bug in nvlab: run it again with --debug, and report what it prints")
 
 
-def _is_shared(step: Step) -> bool:
+def _carries(step: Step) -> bool:
     try:
-        return isinstance(verb(step.verb), SharedVerb)
+        body = verb(step.verb)
+        return isinstance(body, SharedVerb) and body.carries
     except UsageError:
         return False

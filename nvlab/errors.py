@@ -10,16 +10,17 @@ from dataclasses import dataclass
 class NvlabError(Exception):
     """An error with a message for a person, a hint (an action) and the process's exit code.
 
-    ``kmsg`` holds the kernel's own words about the failure, oldest first.
+    ``kmsg`` holds the kernel's own words about the failure, oldest first; ``step`` is the id of the plan's step that failed.
     """
 
     exit_code = 1
 
-    def __init__(self, message: str, *, hint: str | None = None, kmsg: Sequence[str] = ()) -> None:
+    def __init__(self, message: str, *, hint: str | None = None, kmsg: Sequence[str] = (), step: str = "") -> None:
         super().__init__(message)
         self.message = message
         self.hint = hint
         self.kmsg = tuple(kmsg)
+        self.step = step
 
 
 class StepFailed(NvlabError):
@@ -86,10 +87,14 @@ class Interrupted(NvlabError):
     exit_code = 130
 
 
-class GuestLost(NvlabError):
-    """The guest hung, panicked or vanished. ``console`` holds its last lines."""
+class NodeLost(NvlabError):
+    """The guest hung, panicked or vanished, or the line to another host broke."""
 
     exit_code = 255
+
+
+class GuestLost(NodeLost):
+    """The guest hung, panicked or vanished. ``console`` holds its last lines."""
 
     def __init__(self, message: str, *, hint: str | None = None, console: Sequence[str] = ()) -> None:
         super().__init__(message, hint=hint)

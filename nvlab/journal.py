@@ -10,7 +10,7 @@ from __future__ import annotations
 import errno
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -39,6 +39,7 @@ class History:
     boot_id: str
     entries: dict[str, Entry] = field(default_factory=dict)
     complete: bool = False
+    events: list[str] = field(default_factory=list)  # what was begun since the lab is up, oldest first
 
     def standing(self) -> list[Entry]:
         """Steps begun and not undone, oldest first."""
@@ -81,6 +82,10 @@ class Journal:
     def complete(self) -> None:
         """The lab is up: every step is done."""
         self._append({"kind": "complete"})
+
+    def event(self, owner: str, label: str, acts: Sequence[Mapping[str, Any]]) -> None:
+        """Something is about to happen to an object of the lab. What undoes the object needs no word of it; people do."""
+        self._append({"kind": "event", "owner": owner, "label": label, "acts": list(acts)})
 
     def remove(self) -> None:
         """The lab is gone."""
@@ -133,6 +138,8 @@ def _apply(history: History, steps: Mapping[str, Step], record: Mapping[str, Any
             history.entries[record["id"]].undone = True
         case "complete":
             history.complete = True
+        case "event":
+            history.events.append(f"{record['owner']}: {record['label']}")
 
 
 def _drop_torn_tail(fd: int) -> None:

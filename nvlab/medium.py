@@ -63,7 +63,7 @@ class Profile:
     sources: dict[str, str]
 
 
-KINDS = ("nvm", "ssd", "hdd", "zns")
+KINDS = ("nvm", "ssd", "hdd", "zns", "kv")
 MAX_BYTES = 1 << 20  # of a profile's file
 MAX_TIME = 4 * 10**9  # ns, of anything: the core has 32 bits for it
 _TOP = {"title", "kind", "vwc", "parameters"}

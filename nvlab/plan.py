@@ -13,6 +13,7 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from typing import Any
 
+from nvlab.kernel.act import act
 from nvlab.kernel.ops import Op
 from nvlab.kernel.verb import SharedVerb, verb
 
@@ -135,7 +136,7 @@ def shell_lines(step: Step, wanted: AbstractSet[str]) -> list[str]:
     if isinstance(body, SharedVerb) and body.stands(args):
         done = [f"if ! {body.stands(args)}; then", *(f"    {line}" for line in done), "fi"]
     found = {_own(step, key): bash for key, bash in body.outputs(args).items() if f"{step.provides}.{key}" in wanted}
-    found |= {_own(step, key): bash for key, bash in _sizes(step, wanted)}
+    found |= {_own(step, key): bash for key, bash in _derived(step, wanted)}
     return [*_assign(chosen), *done, *_assign({k: v for k, v in found.items() if k not in chosen})]
 
 
@@ -143,11 +144,15 @@ def _own(step: Step, key: str) -> str:
     return variable(f"{step.provides or step.id}.{key}")
 
 
-def _sizes(step: Step, wanted: AbstractSet[str]) -> Iterator[tuple[str, str]]:
+# What follows from a device node: an output, and the bash that has it from the node.
+_OF_DEV = {"sectors": '$(blockdev --getsz "${}")', "name": '$(basename "$(realpath "${}")")'}
+
+
+def _derived(step: Step, wanted: AbstractSet[str]) -> Iterator[tuple[str, str]]:
     for ref in sorted(wanted):
         name, _, key = ref.rpartition(".")
-        if key == "sectors" and (name == step.provides or name.startswith(f"{step.provides}.")):
-            yield ref.removeprefix(f"{step.provides}."), f'$(blockdev --getsz "${variable(f"{name}.dev")}")'
+        if key in _OF_DEV and (name == step.provides or name.startswith(f"{step.provides}.")):
+            yield ref.removeprefix(f"{step.provides}."), _OF_DEV[key].format(variable(f"{name}.dev"))
 
 
 def _assign(values: Mapping[str, str]) -> list[str]:
@@ -155,9 +160,27 @@ def _assign(values: Mapping[str, str]) -> list[str]:
 
 
 def wanted(plan: Plan) -> set[str]:
-    """The outputs that steps of the plan refer to; a size is read from the device, so that counts too."""
+    """The outputs that steps and events of the plan refer to; what follows from a device needs that too."""
+    happening = (event for work in plan.workloads for event in work.get("events", ()))
     refs = {ref for step in plan.steps for ref in references(step.args)}
-    return refs | {f"{ref.removesuffix('.sectors')}.dev" for ref in refs if ref.endswith(".sectors")}
+    refs |= {ref for event in happening for op in _event_ops(event["acts"]) for ref in references(op.shell())}
+    derived = (ref.rpartition(".") for ref in refs)
+    return refs | {f"{name}.dev" for name, _, key in derived if key in _OF_DEV}
+
+
+def _event_ops(acts: Sequence[Mapping[str, Any]]) -> list[Op]:
+    return [op for each in acts for op in act(each["act"]).ops(each["args"])]
+
+
+def event_lines(event: Mapping[str, Any]) -> list[str]:
+    """An event, as :func:`nvlab.layers.event.planned` has it, in bash."""
+    return [op.shell() for op in _event_ops(resolve(event["acts"], lambda ref: f"${{{variable(ref)}}}"))]
+
+
+def event_title(event: Mapping[str, Any], workload: str) -> str:
+    """What happens to which object, and when."""
+    when = f"{event['at']:g} s" if "at" in event else f"{event['share']:.0%}" if "share" in event else "the end"
+    return f"{event['owner']}: {event['label']}, at {when} of {workload}"
 
 
 def render_text(plan: Plan) -> str:
@@ -171,6 +194,9 @@ def render_text(plan: Plan) -> str:
         shared = "   (once for all labs)" if isinstance(verb(step.verb), SharedVerb) else ""
         lines.append(f"  {step.id}{shared}")
         lines += [f"    {line}" for line in shell_lines(step, wanted(plan))]
+    for work in plan.workloads:
+        for event in work.get("events", ()):
+            lines += ["", event_title(event, work["name"]), *(f"    {line}" for line in event_lines(event))]
     if plan.notes:
         lines += ["", *(f"! {note}" for note in plan.notes)]
     lines += ["", "Words like $NAME are known once the lab stands; --shell prints the functions as well."]

@@ -8,8 +8,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from nvlab.errors import InvalidScenario, UsageError
-from nvlab.layers import KINDS, device, workload
-from nvlab.layers.base import Built, Facts, Lab, LayerKind
+from nvlab.layers import KINDS, device, event, workload
+from nvlab.layers.base import Built, Facts, Lab, LayerKind, Object
 from nvlab.plan import Needs, Plan, Step
 from nvlab.scenario import Scenario
 from nvlab.scenario.load import check_layers
@@ -24,8 +24,8 @@ def make_plan(scenario: Scenario, name: str | None = None, facts: Facts | None =
         raise UsageError(
             f"{name!r} cannot be a lab's name", hint="a small letter, then small letters, digits, - and _, at most 31 in all"
         )
-    not_live = (problem for obj in scenario.of("device") for problem in device.not_live(obj))
-    if problems := [*check_layers(scenario.objects, facts), *not_live]:
+    live = (problem for obj in scenario.of("workload") for problem in workload.not_live(obj))
+    if problems := [*check_layers(scenario.objects, scenario.events, facts), *live]:
         raise InvalidScenario(scenario.source, problems)
     lab = Lab(name or scenario.name, scenario.objects, facts or Facts())
     built = {n: KINDS[lab.objects[n].table].build(lab.objects[n], lab) for n in order(scenario.objects)}
@@ -38,7 +38,7 @@ def make_plan(scenario: Scenario, name: str | None = None, facts: Facts | None =
         steps=steps,
         layers=tuple(part.layer for part in built.values() if part.steps),
         needs=_needs(lab, steps, built),
-        workloads=tuple({**run, **_recorded(scenario, lab)} for o in scenario.of("workload") for run in workload.runs(o, lab)),
+        workloads=tuple(run for o in scenario.of("workload") for run in _runs(o, scenario, lab)),
         notes=tuple(dict.fromkeys(lab.notes)),
     )
 
@@ -81,6 +81,13 @@ def _needs(lab: Lab, steps: tuple[Step, ...], built: Mapping[str, Built]) -> Nee
     return Needs(cpus=lab.facts.cpus, memory=sum(sizes) + sum(caches), reserved=tuple(own), modules=tuple(modules))
 
 
+def _runs(obj: Object, scenario: Scenario, lab: Lab) -> Iterator[Mapping[str, Any]]:
+    """A workload's runs, the first of them with its events."""
+    events = [event.planned(e, lab) for e in scenario.events if e.during == obj.name]
+    for number, run in enumerate(workload.runs(obj, lab)):
+        yield {**run, **_recorded(scenario, lab), **({"events": events} if events and not number else {})}
+
+
 def _recorded(scenario: Scenario, lab: Lab) -> dict[str, Any]:
     """What the recorder samples beside every load, and the traces it reads."""
     traces = [found for obj in scenario.of("device") for found in device.traces(obj, lab)]
@@ -92,7 +99,8 @@ def _watches(scenario: Scenario) -> list[dict[str, str]]:
     lab = Lab(scenario.name, scenario.objects)
     found: list[dict[str, str]] = []
     for obj in scenario.objects.values():
-        kind = KINDS[obj.table].watch
+        # what has keys has no block device
+        kind = "" if obj.table == "device" and obj.spec.profile.kind == "kv" else KINDS[obj.table].watch
         for name in lab.blocks(obj.name) if kind else ():
             found.append({"layer": name, "kind": "block", "name": f"{{{name}.name}}"})
             if kind != "block":

@@ -54,6 +54,10 @@ class Screen:
         took = f"  {event['boot_seconds']:.1f} s" if event["fresh"] and event["boot_seconds"] else "  (running already)"
         self.line(f"{'vm':<11}{event['name']:<12}{what}{took}")
 
+    def _host(self, event: Mapping[str, Any]) -> None:
+        how = "bare metal" if event["accelerator"] == "none" else f"virtual ({event['accelerator'].upper()})"
+        self.line(f"{'host':<11}{event['name']:<12}{event['kernel']}, {event['cpus']} CPUs, {event['memory'] >> 30} GiB, {how}")
+
     def _layer(self, event: Mapping[str, Any]) -> None:
         table, _, name = event["owner"].partition(".")
         warning = f"   ! {event['warning']}" if event.get("warning") else ""
@@ -73,6 +77,23 @@ class Screen:
 
     def _undo_step(self, event: Mapping[str, Any]) -> None:
         self._status(f"removing {event['id']} …")
+
+    def _round(self, event: Mapping[str, Any]) -> None:
+        like = f"   excursion {event['excursion']:.1f} %, slope {event['slope']:.1f} %" if "slope" in event else ""
+        self.line(f"{'':<11}round {event['round'] + 1:<4} {event['value']:.6g}{like}")
+
+    def _steady(self, event: Mapping[str, Any]) -> None:
+        if not event["reached"]:
+            self.line(f"! {event['workload']} is not steady after {event['rounds']} rounds")
+
+    def _event_end(self, event: Mapping[str, Any]) -> None:
+        table, _, name = event["owner"].partition(".")
+        what = event["found"] if event["result"] == "done" else event["result"]
+        self.line(f"{table:<11}{name:<12}{event['label']}{what and f': {what}'}")
+
+    def _verdict(self, event: Mapping[str, Any]) -> None:
+        words = ", ".join(f"{event[word]} {word}" for word in ("durable", "unflushed", "torn", "lost", "damaged"))
+        self.line(f"{'verdict':<11}of {event['acknowledged']} acknowledged blocks {words}")
 
     def _workload(self, event: Mapping[str, Any]) -> None:
         self.line(f"{'workload':<11}{event['name']}")

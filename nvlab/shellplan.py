@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from nvlab.errors import UsageError
-from nvlab.plan import Plan, references, shell_lines, variable, wanted
+from nvlab.plan import Plan, event_lines, event_title, references, shell_lines, variable, wanted
 
 # Verbs whose safety lies in what nvlab looks at first, so that a script must not do them.
 _REFUSED = {"disk.claim": "a script would not check that nothing is lost on a real disk"}
@@ -57,6 +57,22 @@ nvme_namespace() {
         sleep 0.1
     done
     echo "namespace $2 of $1 did not appear" >&2
+    return 1
+}
+""",
+    "nvme_generic": """\
+# The generic device of the only namespace of the subsystem $1, once it is there.
+nvme_generic() {
+    local node
+    for ((SECONDS = 0; SECONDS < 30; )); do
+        for node in /sys/class/nvme-generic/ng*; do
+            [ -e "$node" ] && [ "$(cat "$node/device/subsysnqn")" = "$1" ] || continue
+            echo "/dev/${node##*/}"
+            return
+        done
+        sleep 0.1
+    done
+    echo "the namespace of $1 did not appear" >&2
     return 1
 }
 """,
@@ -137,6 +153,17 @@ def _body(plan: Plan) -> Iterator[str]:
         yield f"# {step.id}"
         yield from shell_lines(step, refs)
         yield ""
+    yield from _events(plan)
+
+
+def _events(plan: Plan) -> Iterator[str]:
+    """What happens during the loads, as functions for who sources the script and runs the loads."""
+    number = 0
+    for work in plan.workloads:
+        for event in work.get("events", ()):
+            number += 1
+            yield f"# {event_title(event, work['name'])}"
+            yield from (f"event_{number}() {{", *(f"    {line}" for line in event_lines(event)), "}", "")
 
 
 def _refuse(plan: Plan) -> None:

@@ -8,25 +8,23 @@ like any other.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from nvlab.errors import InvalidScenario, Problem, UsageError
+from nvlab.files import replace_file
 from nvlab.layers.base import Facts, Lab, Object, provided
 from nvlab.layers.device import Device as DeviceSpec
 from nvlab.layers.device import profile_of
 from nvlab.layers.fault import millionths
 from nvlab.layers.workload import runs
-from nvlab.record import EVENTS, JOB, SAMPLES, WORKLOAD
+from nvlab.playing import Work, play
 from nvlab.record.rundir import RunDir
-from nvlab.record.simulated import Piece, write_results
 from nvlab.scenario import load
+from nvlab.scenario.compare import order, variants
 from nvlab.scenario.load import Scenario
 from nvlab.sim import (
     ANY_OPCODE,
@@ -36,28 +34,23 @@ from nvlab.sim import (
     Fault,
     Opcode,
     Rule,
-    Status,
-    ZoneOpcode,
     commands,
 )
 from nvlab.sim.aged import REST, Simulated, aged
-from nvlab.sim.closed import Job, closed_loop
 from nvlab.sim.device import refusal
-from nvlab.sim.inputs import read_recorded
-from nvlab.sim.load import Load, not_simulated
-from nvlab.sim.zoneload import ZonedLoad, finish_all
+from nvlab.sim.load import not_simulated
+from nvlab.sim.state import read_state
+from nvlab.workload.course import Course
 from nvlab.workload.fio import (
-    DEFAULT_RUNTIME,
     DEFAULT_SEED,
     Section,
-    Target,
     is_job_file,
     job_sections,
     parse_job_file,
-    render_job,
 )
 
 Emit = Callable[[dict[str, Any]], None]
+Change = Callable[[Sequence[Mapping[str, Any]]], Sequence[Mapping[str, Any]]]
 OPCODES = {
     "any": ANY_OPCODE,
     "read": Opcode.READ,
@@ -80,31 +73,56 @@ class Options:
     restore: Path | None = None
     save: Path | None = None
 
+    def to_json(self) -> dict[str, Any]:
+        """For ``run.json``: what was beside the scenario, so that it can be done again."""
+        return {key: str(value) if isinstance(value, Path) else value for key, value in vars(self).items()}
+
+    @staticmethod
+    def from_json(said: Mapping[str, Any], files: Mapping[str, Path]) -> Options:
+        """Of a recorded run, to do it again: with the ``files`` that it kept, saving nothing."""
+        io, restore = (files[said[key]] if said.get(key) else None for key in ("io", "restore"))
+        return Options(said["precondition"], io, said.get("device"), restore)
+
+    def files(self) -> dict[str, Path]:
+        """The files that it reads, by the names they were given."""
+        return {str(path): path for path in (self.io, self.restore) if path}
+
 
 def simulate(path: Path, base: Path, options: Options, argv: list[str], emit: Emit) -> Path:
-    """Simulate a scenario's devices under its loads; the run directory.
+    """Simulate the devices of a scenario's file under its loads; the run directory. Raises as :func:`simulate_scenario`."""
+    return simulate_scenario(load(path), str(path.resolve()), base, options, argv, emit)
+
+
+def simulate_scenario(
+    scenario: Scenario, source: str, base: Path, options: Options, argv: list[str], emit: Emit
+) -> Path:
+    """The same of a scenario that was read from ``source``.
 
     Raises InvalidScenario where a load has something else for a target than a device, or keys that the simulator has not.
     """
     from nvlab.host import provenance
 
-    scenario = load(path)
-    todo = list(_given(scenario, options.io, options) if options.io else _workloads(scenario))
-    devices = _restored(scenario, options)
+    turns = list(_turns(scenario, options))
+    for lab in {id(turn.lab): turn.lab for turn in turns[1:]}.values():
+        _restored(lab, options)  # whether it can be, before anything is written
+    devices = _restored(turns[0].lab, options)
     saved = _chosen(scenario, options) if options.save else ""
     directory = RunDir.create(base, scenario.name)
     facts = {
         "title": scenario.title,
-        "simulated": {"what": WHAT, "precondition": options.precondition},
+        "simulated": {"what": WHAT, **options.to_json()},
         "warnings": [f"{WHAT[0].upper()}{WHAT[1:]}."],
         "provenance": {"controller": provenance.controller(argv)},
     }
-    directory.write(scenario.name, scenario.text, str(path.resolve()), facts)
-    for work in todo:
-        emit({"kind": "workload", "name": work.name})
-        if work.variant not in devices:
-            devices[work.variant] = _prepared(work.spec, options.precondition)
-        _record(directory.new_workload(work.name), work, devices[work.variant])
+    directory.write(scenario.name, scenario.text, source, facts)
+    directory.keep({**scenario.files, **options.files()})
+    for number, turn in enumerate(turns):
+        devices = _restored(turn.lab, options) if number else devices
+        for work in turn.works:
+            emit({"kind": "workload", "name": work.name})
+            if work.on not in devices:
+                devices[work.on] = _prepared(work.spec, options.precondition)
+            play(directory.new_workload(work.name), work, devices[work.on], emit)
     if options.save:
         last = devices.get(saved) or _prepared(_devices(scenario)[saved], options.precondition)
         _save(options.save, last.device)
@@ -113,10 +131,8 @@ def simulate(path: Path, base: Path, options: Options, argv: list[str], emit: Em
 
 def _save(path: Path, device: Device) -> None:
     """Write a snapshot whole or not at all: an older one may be what the device began with."""
-    new = path.with_name(f"{path.name}.new")
     try:
-        new.write_bytes(device.save())
-        new.replace(path)
+        replace_file(path, device.save(), mode=0o644)
     except OSError as error:
         raise UsageError(f"cannot write {path}: {error.strerror}", hint="the run itself is recorded") from error
 
@@ -125,29 +141,36 @@ def _save(path: Path, device: Device) -> None:
 
 
 @dataclass(frozen=True)
-class Work:
-    """One load on one device: sections of a job, or recorded I/O."""
+class Turn:
+    """Loads on the devices of a lab, which begin anew."""
 
-    name: str
-    load: str
-    variant: str
-    baseline: bool
-    round: int
-    seed: int
-    spec: DeviceSpec
-    sections: tuple[Section, ...] = ()
-    recorded: Path | None = None
+    works: Sequence[Work]
+    lab: Scenario
 
 
-def _workloads(scenario: Scenario) -> Iterator[Work]:
+def _turns(scenario: Scenario, options: Options) -> Iterator[Turn]:
+    """All that is to be done; where values are compared, each of them on new devices, time after time."""
+    if not scenario.comparisons or options.io:
+        works = _given(scenario, options.io, options) if options.io else _workloads(scenario)
+        yield Turn(list(works), scenario)
+    of = len(scenario.comparisons)
+    for comparison in scenario.comparisons if not options.io else ():
+        spec, labs = comparison.spec, comparison.labs
+        for repeat, value in order(len(labs), spec.repeats):
+            change = partial(variants, compare=spec, repeat=repeat, value=value, of=of)
+            yield Turn(list(_workloads(labs[value], change)), labs[value])
+
+
+def _workloads(scenario: Scenario, change: Change = list) -> Iterator[Work]:
     devices = _devices(scenario)
     problems: list[Problem] = []
     works: list[Work] = []
     for obj in scenario.of("workload"):
-        sections = job_sections(obj.spec.fio, obj.name)
+        sections = () if obj.spec.kv else job_sections(obj.spec.fio, obj.name)
         problems += _not_possible(obj, sections, devices)
-        works += _works(obj, sections, devices, scenario) if not problems else []
+        works += _works(obj, sections, devices, scenario, change) if not problems else []
     used = {ref for obj in scenario.of("workload") for ref in obj.spec.on}
+    problems += [Problem(e.path, "nothing happens in a simulation; leave it out, or nvlab run the lab") for e in scenario.events]
     _refuse(scenario, [*problems, *_faults_not_possible(scenario, used), *_devices_not_possible(devices, used)])
     if not works:
         raise UsageError(f"{scenario.source} has no workload", hint="add a [workload.x], or name recorded I/O with --io")
@@ -159,6 +182,8 @@ def _devices(scenario: Scenario) -> dict[str, DeviceSpec]:
 
 
 def _not_possible(obj: Object, sections: Sequence[Section], devices: Mapping[str, DeviceSpec]) -> Iterator[Problem]:
+    if obj.spec.ledger:
+        yield Problem(f"{obj.path}.ledger", "a simulation holds no data; leave it out, or nvlab run the lab")
     for ref in obj.spec.on:
         if ref not in devices:
             known = ", ".join(devices) or "none"
@@ -194,12 +219,14 @@ def _refuse(scenario: Scenario, problems: Sequence[Problem]) -> None:
 
 
 def _works(
-    obj: Object, sections: tuple[Section, ...], devices: Mapping[str, DeviceSpec], scenario: Scenario
+    obj: Object, sections: tuple[Section, ...], devices: Mapping[str, DeviceSpec], scenario: Scenario, change: Change
 ) -> Iterator[Work]:
-    """The runs that a lab would have."""
-    for run in runs(obj, Lab(scenario.name, scenario.objects, Facts())):
-        which = {key: run[key] for key in ("name", "load", "variant", "baseline", "round", "seed")}
-        yield Work(**which, spec=devices[run["variant"]], sections=sections)
+    """The runs that a lab would have, with the ``change`` that a comparison makes of them."""
+    asked = list(runs(obj, Lab(scenario.name, scenario.objects, Facts())))
+    for on, run in zip((one["variant"] for one in asked), change(asked), strict=True):
+        which = {key: run[key] for key in ("name", "load", "variant", "baseline", "repeat", "seed", "table")}
+        which |= {"course": Course.from_json(run["course"]), "changed": run.get("changed", {})}
+        yield Work(on, **which, spec=devices[on], sections=sections, keys=obj.spec.kv)
 
 
 def _chosen(scenario: Scenario, options: Options) -> str:
@@ -215,8 +242,10 @@ def _given(scenario: Scenario, path: Path, options: Options) -> Iterator[Work]:
     """A file of the command line: a fio job if it begins with a section, else recorded I/O."""
     devices, chosen = _devices(scenario), _chosen(scenario, options)
     _refuse(scenario, [*_faults_not_possible(scenario, {chosen}), *_devices_not_possible(devices, {chosen})])
+    if devices[chosen].profile.kind == "kv":
+        raise UsageError(f"{chosen} has keys, and {path} is of blocks", hint="give it a [workload.x] with kv")
     zones = devices[chosen].profile.kind == "zns"
-    work = Work(path.stem, path.stem, chosen, False, 0, DEFAULT_SEED, devices[chosen])
+    work = Work(chosen, path.stem, path.stem, chosen, False, 0, DEFAULT_SEED, devices[chosen])
     try:
         text = path.read_text(encoding="utf-8", errors="replace")
         if is_job_file(text):
@@ -264,7 +293,7 @@ def _restored(scenario: Scenario, options: Options) -> dict[str, Simulated]:
 def _restored_one(name: str, path: Path, spec: DeviceSpec) -> Simulated:
     """A device as the scenario has it now: what is live may differ."""
     try:
-        made = Simulated(Device.load(path.read_bytes(), _config(spec)))
+        made = Simulated(Device.load(read_state(path), _config(spec)))
     except (ValueError, OSError) as error:
         hint = f"size, block_size, seed, profile and medium of device.{name} must be those it was saved with"
         raise UsageError(f"{path}: {error}", hint=hint) from error
@@ -275,8 +304,8 @@ def _restored_one(name: str, path: Path, spec: DeviceSpec) -> Simulated:
 
 
 def _prepared(spec: DeviceSpec, precondition: float) -> Simulated:
-    if precondition and spec.profile.kind == "zns":
-        raise UsageError("zones cannot be written at random", hint="leave out --precondition")
+    if precondition and (what := {"zns": "zones", "kv": "keys"}.get(spec.profile.kind)):
+        raise UsageError(f"{what} cannot be written at random", hint="leave out --precondition")
     made = aged(Device(_config(spec)), precondition, spec.seed)
     _set_rules(made, spec)
     return made
@@ -295,106 +324,3 @@ def _rules(spec: DeviceSpec) -> Iterator[Rule]:
             same = {key: getattr(fault, key) for key in ("nsid", "slba", "nlb", "every", "count")}
             chance = millionths(fault.probability)
             yield Rule(Fault.DELAY, OPCODES[fault.opcode], chance=chance, delay=fault.delay or 0, **same)
-
-
-# -- the loads -------------------------------------------------------------------------------------------------
-
-
-def _record(directory: Path, work: Work, made: Simulated) -> None:
-    began = made.now
-    try:
-        if work.recorded:
-            pieces = _replay(work.recorded, made)
-            job = f"# recorded I/O: {work.recorded}\n"
-        else:
-            pieces = list(_run(work, made))
-            job = render_job(work.sections, Target("device", f"/dev/{work.variant}"), seed=work.seed, engine="io_uring")
-    except (ValueError, OSError) as error:
-        raise UsageError(f"{work.name}: {error}", hint="nothing was recorded of it") from error
-    ended = max((int(piece.t.max()) for piece in pieces if len(piece.t)), default=began)
-    made.now = max(made.now, ended) + REST
-    (directory / JOB).write_text(job, encoding="utf-8")
-    _describe(directory, work, began, ended)
-    write_results(directory, pieces, made.device)
-
-
-def _run(work: Work, made: Simulated) -> Iterator[Piece]:
-    """The sections of a job: those between two stonewalls at the same time."""
-    for group in _groups(work.sections):
-        if made.zoned:  # what a load left open does not count against the next
-            made.now = int(made.device.submit(_at(finish_all(), made.now))["target"][0]) + REST
-        start = made.now
-        loads = [Load.of(s.keys, made.blocks, made.shift, work.seed, DEFAULT_RUNTIME) for _, s in group]
-        jobs, whose = [], []
-        for (index, section), one in zip(group, loads, strict=True):
-            first = start + one.start
-            end = {"end": first + one.ramp + one.runtime} if one.runtime else {}
-            made_of = ZonedLoad(one, made.zoned) if made.zoned else one
-            for number in range(one.jobs):
-                jobs.append(Job(made_of.commands(section.name, number), one.depth, first, interval=one.interval, **end))
-                whose.append((index, number, first + one.ramp))
-        for done, (index, number, counted) in zip(closed_loop(made.device, jobs), whose, strict=True):
-            made.now = max([made.now, *map(int, done.decisions["target"][-1024:])])
-            yield _piece(index, number, done.commands, done.decisions, counted, made.shift)
-
-
-def _at(cmds: NDArray[np.void], now: int) -> NDArray[np.void]:
-    cmds["now"] = now
-    return cmds
-
-
-def _groups(sections: Sequence[Section]) -> list[list[tuple[int, Section]]]:
-    groups: list[list[tuple[int, Section]]] = []
-    for index, section in enumerate(sections):
-        if not groups or section.stonewalled():
-            groups.append([])
-        groups[-1].append((index, section))
-    return groups
-
-
-def _replay(path: Path, made: Simulated) -> list[Piece]:
-    found, _ = read_recorded(path).commands(made.blocks, made.shift)
-    found["now"] += made.now
-    return [_piece(0, 0, found, made.device.submit(found), made.now, made.shift)]
-
-
-def _piece(
-    section: int, job: int, cmds: NDArray[np.void], decisions: NDArray[np.void], counted: int, shift: int
-) -> Piece:
-    """Reads and writes from ``counted`` ns on. Raises ValueError where the device refused one."""
-    if len(refused := decisions["status"][decisions["status"] > 0]):
-        why = "it is worn out" if refused[0] == Status.READ_ONLY else Status(refused[0]).name.lower().replace("_", " ")
-        raise ValueError(f"the device refused {len(refused)} commands: {why}")
-    kept = (cmds["now"] >= counted) & np.isin(cmds["opcode"], [Opcode.READ, Opcode.WRITE, ZoneOpcode.APPEND])
-    cmds, decisions = cmds[kept], decisions[kept]
-    op = (cmds["opcode"] != Opcode.READ).astype(np.uint8)
-    size = cmds["nlb"].astype(np.uint32) << np.uint32(shift)
-    return Piece(section, job, decisions["target"], decisions["target"] - cmds["now"], op, size)
-
-
-# -- the record ------------------------------------------------------------------------------------------------
-
-
-def _describe(directory: Path, work: Work, began: int, ended: int) -> None:
-    sections = [{"name": s.name, "keys": dict(s.keys)} for s in work.sections] or [{"name": work.name, "keys": {}}]
-    facts = {
-        "name": work.name,
-        "load": work.load,
-        "variant": work.variant,
-        "baseline": work.baseline,
-        "round": work.round,
-        "target": {"kind": "simulated", "path": work.variant},
-        "seed": work.seed,
-        "engine": "nvlab.sim",
-        "trace": True,
-        "sections": sections,
-        "watches": [],
-        "traces": [],
-        "started": began,
-        "ended": ended,
-        "status": "ok",
-    }
-    (directory / WORKLOAD).write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
-    events = [{"t": began, "kind": "start"}, {"t": ended, "kind": "end"}]
-    (directory / EVENTS).write_text("".join(json.dumps(e) + "\n" for e in events), encoding="utf-8")
-    (directory / SAMPLES).write_text("", encoding="utf-8")

@@ -16,11 +16,13 @@ from pathlib import Path
 from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
 from nvlab import cli, errors
-from nvlab.layers import KINDS
+from nvlab.layers import KINDS, event, power
 from nvlab.layers import fields as marks
 from nvlab.layers.base import LayerKind
+from nvlab.layers.beside import ProfileOf
 from nvlab.medium import KINDS as MEDIA
 from nvlab.medium import PARAMETERS, Profile, profiles
+from nvlab.scenario.compare import Compare, Values
 from nvlab.scenario.schema import SCHEMA_VERSION
 from nvlab.units import MAX_BYTES, MAX_NS, format_size, format_time
 from nvlab.workload.keys import ALIASES, KEYS, REFUSED
@@ -102,13 +104,33 @@ Refused, with the reason: {refused}.
 """
 
 
+COMPARES = """\
+## [[compare]]
+
+The same lab with one key changed: `nvlab run` and `nvlab simulate` measure it with each of the values in turns (A B, B A, A B),
+and `nvlab compare` says what may be claimed ([measuring](measuring.md)). There may be several such tables, one after the other.
+"""
+
+
 def scenario_page() -> str:
     """docs/scenario.md."""
     blocks = ", ".join(f"`{k.table}`" for k in KINDS.values() if k.watch)
     parts = [HEAD.replace("{blocks}", blocks)]
     for kind in KINDS.values():
         parts += _table(kind)
-    return "\n".join(parts)
+    return "\n".join([*parts, *_events(), COMPARES, _rows(Compare)])
+
+
+def _events() -> Iterator[str]:
+    """The keys of every event, then everything that may happen to each kind of object."""
+    yield f"## [[event]]\n\n{event.DOC}\n"
+    yield _rows(event.When)
+    for kind in KINDS.values():
+        for may in kind.events:
+            yield f"### {may.do}, on a {kind.table}\n\n{may.doc}\n"
+            yield _rows(may.spec)
+    for may in power.EVENTS:
+        yield f"### {may.do}, without `on`\n\n{may.doc}\n"
 
 
 def _table(kind: LayerKind) -> Iterator[str]:
@@ -162,14 +184,22 @@ def _words_of(mark: marks.Marker) -> str:
             return f"size, {_range(format_size(mark.low), format_size(mark.high), mark.high < MAX_BYTES)}" + (
                 f", in steps of {format_size(mark.multiple)}" if mark.multiple > 1 else ""
             )
+        case marks.Sizes():
+            return f"size or `\"1k-16k\"`, {_range(format_size(mark.low), format_size(mark.high), mark.high < MAX_BYTES)}"
         case marks.Duration():
             return f"time, {_range(format_time(mark.low), format_time(mark.high), mark.high < MAX_NS)}"
         case marks.Whole():
             return f"{mark.low} to {mark.high}"
         case marks.Probability():
             return "a number above 0, up to 1"
+        case marks.Percent():
+            return "per cent, above 0 to 100"
         case marks.Choice():
             return " or ".join(f"`{v}`" for v in mark.values)
+        case marks.At():
+            return 'a time (`"5s"`) or a share (`"30%"`)'
+        case marks.Ref(tables=()):
+            return "a name"
         case marks.Ref():
             return f"name of a {_or(mark.tables)}"
         case marks.Refs():
@@ -182,8 +212,10 @@ def _words_of(mark: marks.Marker) -> str:
             return "`true` or `false`"
         case marks.Cpus():
             return "CPUs"
-        case marks.ProfileOf():
+        case ProfileOf():
             return f"{' or '.join(f'`{name}`' for name in mark.known)}, or [a file of your own](media.md#a-profile-of-your-own)"
+        case Values():
+            return "list of 2 to 8 values that the key may have"
         case marks.Medium():
             return "parameters, see [media](media.md)"
     return "table"
@@ -216,6 +248,8 @@ def _default(f: Field[Any], hint: Any) -> str:
             return f"`{name}`"
         case _, marks.Size():
             return f"`{format_size(f.default)}`"
+        case _, marks.Sizes():
+            return f"`{'-'.join(format_size(size) for size in sorted(set(f.default)))}`"
         case _, marks.Duration():
             return f"`{format_time(f.default)}`"
     return f"`{f.default}`"
@@ -245,7 +279,8 @@ MEDIA_HEAD = f"""\
 A device is of one of the kinds {", ".join(f"`{kind}`" for kind in MEDIA)}. A *profile* says which, and what it is made of: every
 number with its unit and its source. `[device.x] profile = "qlc"` takes one as it is; `medium = {{ spare = 280 }}` changes
 parameters of all kinds but `nvm`. Those that are live may also be changed while the device is in use, by writing to
-`/sys/kernel/config/nvlab/NAME/medium/PARAMETER`. What zones do is [a page of its own](zones.md).
+`/sys/kernel/config/nvlab/NAME/medium/PARAMETER`. What [zones](zones.md),
+[keys](keys.md) and [placement](placement.md) do are pages of their own.
 
 ## Parameters
 """
@@ -256,7 +291,7 @@ OWN = """\
 
 `[device.x] profile = "mine.toml"` takes a profile out of a file, relative to the scenario's. Like nvlab's own it gives each
 number with its unit and its source, as the tables here do; an `nvm` device needs all of its six (see `optane`), the other
-kinds need those that differ from the defaults above.
+kinds need those that differ from the defaults above. `nvlab calibrate` [makes one](calibrate.md) of fio's results.
 
 ```toml
 title = "The drive in my desk"
@@ -270,6 +305,103 @@ read_lsb = { value = 61_000, unit = "ns", source = "measured: fio, 4 KiB random 
 """
 
 
+WEAR = """\
+## A map that memory does not hold
+
+The map of an SSD takes 4 bytes for each 4 KiB: 1 GiB of memory for 1 TiB. Drives with less keep it on the medium, and a part of
+it in memory, as DFTL does (Gupta et al., ASPLOS 2009). `mapping_cache` says how much memory there is, in KiB; 0, the default, is
+as much as the map takes. It is for SSDs with a map of their own (kind `ssd`), and fixed while the device is in use.
+
+- A page of the map is 4 KiB and says where 1024 units (4 MiB) lie. Which pages stay in memory a clock decides (second chance).
+  Where each page lies on the medium is always known, so a miss costs one read.
+- A read looks up all its pages of the map when its firmware time is over, and goes on when the last is there. On an idle drive a
+  miss adds one sense and the transfer of 4 KiB, on the die where the page lies; a page that was never written, or waits for its
+  program, costs nothing.
+- A write is acknowledged when it is buffered, as without the option; its program waits for the page of the map. The page of a
+  write of less than a unit is waited for: the rest of the unit is read.
+- Garbage collection, deallocation and power cuts change the map too, through the same memory. They are not counted as hits or
+  misses, but what they read and write is counted.
+- A page that was changed is written when it is given up, and no command waits for that. Pages are programmed with others, a word
+  at a time, on lines that hold nothing else: 4 times the map, in whole lines, and two, out of the spare space. When these are
+  used up the emptiest is collected.
+- After a power cut, or a rest, memory is empty. What was changed and not yet written is written at once: a drive finds it by the
+  pages that it reads then (`recovery`). A Flush does not write the map.
+
+`stats` (and log page C0h) has `map_hits` and `map_misses`: together all units read or written for hosts. `map_reads` are senses
+for the map, a part of `senses`; `map_units` are pages of it written, `map_moved` those of them that were moved when one of its
+lines was collected. Write amplification has them in: `host_units`, `gc_units`, `pad_units` and `map_units` are
+`programmed_units` and `open_units` together.
+
+Reads of 4 KiB, 5,000 in a second, on a `tlc-enterprise` of 4 GiB that was written in order; its map has 4 MiB. Uniform; by a
+Zipf law (exponent 1.1) of single units; and by the same law of stretches of 4 MiB, as large as what a page of the map is of:
+
+| memory | uniform: hits | p50 | p99 | units: hits | p50 | p99 | stretches: hits | p50 | p99 |
+| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |
+| all | 100 % | 88 us | 88 us | 100 % | 88 us | 88 us | 100 % | 88 us | 88 us |
+| 1/2 | 50 % | 88 us | 155 us | 78 % | 88 us | 155 us | 90 % | 88 us | 155 us |
+| 1/4 | 25 % | 155 us | 155 us | 62 % | 88 us | 155 us | 80 % | 88 us | 155 us |
+| 1/10 | 10 % | 155 us | 155 us | 46 % | 155 us | 155 us | 66 % | 88 us | 155 us |
+| 1/100 | 1 % | 155 us | 155 us | 16 % | 155 us | 155 us | 28 % | 155 us | 155 us |
+
+To be learnt: of uniform reads the part that hits is the part that is in memory, whatever is given up. What is popular must lie
+together to be worth keeping: single popular units among others waste the other 1023 places of their page. And a median says
+nothing of a map that holds half: it jumps from 88 to 155 us when misses become more than hits.
+
+Random writes of 4 KiB in steady state on the same drive, buffered, as many as it takes: pages of the map programmed for each
+unit written, all that is programmed for it (write amplification), and how many units in a second:
+
+| memory | uniform: of the map | in all | IOPS | stretches: of the map | in all | IOPS |
+| --- | --- | --- | --- | --- | --- | --- |
+| 0: no map on the medium | 0 | 2.50 | 42,600 | 0 | 2.88 | 36,400 |
+| all | 0 | 2.54 | 41,700 | 0 | 2.93 | 35,400 |
+| 1/2 | 1.24 | 3.78 | 20,400 | 0.52 | 3.44 | 25,500 |
+| 1/4 | 1.87 | 4.41 | 17,300 | 0.95 | 3.89 | 21,200 |
+| 1/10 | 2.25 | 4.79 | 15,900 | 1.36 | 4.29 | 18,300 |
+| 1/100 | 2.48 | 5.03 | 15,300 | 2.18 | 5.11 | 14,500 |
+
+A unit that is written and misses costs a page of the map, and so does each unit that collection moves: with uniform writes about
+(1 + copies) x misses, here 2.54 x 0.5 = 1.27 at one half. So a small map doubles what garbage collection already costs, and
+spare space pays twice. Lines for the map alone cost little: from 2.50 to 2.54.
+
+## Read disturb and retention
+
+To read a page disturbs the others of its block, and cells lose charge with time. Before errors are more than can be corrected,
+drives move the data and erase the block. `read_disturb` is how many page reads a line stands, `retention` for how many ms it
+keeps data; 0, the default of both, is for ever. Both may be changed in use.
+
+- Reads are counted for a line as a whole (the same block of every die) since it was begun: every sense for hosts, for a unit of
+  which a part is written, or for a page of the map. What collection reads is not counted.
+- A line's age is that of its oldest data: since it was begun, in the device's own time. Time that a drive is switched off does
+  not count, and its clock may be set. A line that is open is closed, padded, when it is due.
+- The first command after a line is due begins with it: it is collected, as a victim of its own kind, and one word (program) is
+  moved when the last is done. What is in hand is ended first; of several lines the oldest is next. There is no pause in which it
+  must fit: commands find a die or a channel taken by one word, at most.
+- One after the other is 60 MB/s on `tlc-enterprise`. Where a `retention` is shorter than all the data take at that rate, it
+  cannot be kept. A drive at the end of its life (`read_only`) moves nothing. Zones are the host's to rewrite.
+
+`disturb_victims` and `retention_victims` count lines, `gc_units` what was moved. The same drive and reads by stretches for a
+minute, just after it was filled, so that of a retention of a minute there is only the beginning:
+
+| option | lines moved | units moved | p50 | p99 | p99.9 | max |
+| --- | --- | --- | --- | --- | --- | --- |
+| none | 0 | 0 | 88 us | 88 us | 88 us | 88 us |
+| `read_disturb = 10_000` | 7 | 5,376 | 88 us | 88 us | 88 us | 480 us |
+| `read_disturb = 1_000` | 154 | 117,600 | 88 us | 98 us | 384 us | 506 us |
+| `retention = 60_000` | 65 | 49,824 | 88 us | 88 us | 269 us | 518 us |
+| `retention = 20_000`, not to be kept | 1,171 | 899,184 | 88 us | 357 us | 473 us | 522 us |
+
+To be learnt: a load that only reads writes. Each `read_disturb` reads of a line cost a line of copies, so it is hot lines that
+are moved, again and again, and the tail that shows it, not the median. Retention moves everything once in its time, read or not.
+
+```toml
+[device.small]
+size = "4G"
+profile = "tlc-enterprise"
+medium = { mapping_cache = 409, read_disturb = 10_000, retention = 60_000 }
+```
+"""
+
+
 def media_page() -> str:
     """docs/media.md."""
     lines = ["| parameter | what | values | unit | default | live |", "| --- | --- | --- | --- | --- | --- |"]
@@ -277,7 +409,7 @@ def media_page() -> str:
         f"| `{p.name}` | {p.what} | {p.low} to {p.high} | {p.unit} | {p.initial} | {'yes' if p.live else ''} |"
         for p in PARAMETERS.values()
     ]
-    return "\n".join([MEDIA_HEAD, *lines, "", OWN, "## Profiles", "", *(_profile(p) for p in profiles().values())])
+    return "\n".join([MEDIA_HEAD, *lines, "", WEAR, OWN, "## Profiles", "", *(_profile(p) for p in profiles().values())])
 
 
 def _profile(profile: Profile) -> str:
@@ -306,7 +438,8 @@ nvlab - a whole NVMe lab from one file: virtual devices, RAID, cache, NVMe/TCP, 
 
 `nvlab up` builds the lab that a scenario file describes, `nvlab run` measures it, `nvlab report` draws what was measured, and
 `nvlab down` removes every trace of the lab. By default a lab lives in a throwaway virtual machine: no root is needed, and nothing
-of the host is changed.
+of the host is changed. `up --on local` builds it on this machine itself, `up --on ssh:HOST` on another one; the other verbs
+find it there.
 
 Results go to stdout, progress and errors to stderr. Every verb takes `--json` (the result as JSON), `-q` (no progress), `--debug`
 (a traceback with an error) and `--help`. Ctrl-C once stops and undoes; twice leaves everything as it is.
@@ -325,7 +458,7 @@ REST = """\
 
 ## See also
 
-The scenario file: nvlab-scenario(5). mdadm(8), dmsetup(8), nvme(1), fio(1), vng(1).
+The scenario file: nvlab-scenario(5). mdadm(8), dmsetup(8), nvme(1), fio(1), vng(1), ssh(1).
 """
 
 

@@ -52,6 +52,16 @@ def wait_for(what: str, ready: Callable[[], Any], deadline: float = 20) -> Any:
     sys.exit(f"waited {deadline} s for {what}")
 
 
+def disk(device: Path) -> Path:
+    """The disk of a device, by its directory in configfs, once there is one."""
+    pci = Path("/sys/bus/pci/devices") / (device / "pci").read_text().strip()
+
+    def nodes() -> list[Path]:
+        return [Path("/dev", path.name) for path in pci.glob("nvme/nvme*/nvme*n1") if Path("/dev", path.name).exists()]
+
+    return Path(wait_for("the disk", nodes)[0])
+
+
 def fio(node: Path, *args: str, cpus: str = SUBMITTERS) -> dict[str, Any]:
     """One fio job on some CPUs; its JSON."""
     out = run("fio", "--output-format=json", "--name=t", f"--filename={node}", "--ioengine=io_uring", "--direct=1",
@@ -73,9 +83,7 @@ def verify(node: Path) -> None:
 def nvlab(module: Path, start: str, size: str, cpus: str) -> Iterator[Path]:
     """nvlab.ko with one device."""
     run("insmod", str(module), f"memmap_start={start}", f"memmap_size={size}", *([f"cpus={cpus}"] if cpus else []))
-    pci = Path("/sys/bus/pci/devices") / (CONFIGFS / "pci").read_text().strip()
-    node = wait_for("the disk", lambda: next((Path("/dev", p.name) for p in pci.glob("nvme/nvme*/nvme*n1")
-                                              if Path("/dev", p.name).exists()), None))
+    node = disk(CONFIGFS)
     run("udevadm", "settle")
     try:
         yield node

@@ -11,14 +11,9 @@ import json
 import os
 from pathlib import Path
 
-from device_speed import idle_share, prepare, run, wait_for
+from device_speed import disk, idle_share, prepare, run
 
 CONFIGFS = Path("/sys/kernel/config/nvlab")
-
-
-def disks(device: Path) -> list[Path]:
-    pci = Path("/sys/bus/pci/devices") / (device / "pci").read_text().strip()
-    return [Path("/dev", path.name) for path in pci.glob("nvme/nvme*/nvme*n1") if Path("/dev", path.name).exists()]
 
 
 def main() -> None:
@@ -39,7 +34,7 @@ def main() -> None:
             (device / "memmap_size").write_text("21M")
             (device / "power").write_text("1")
         for device in made:
-            wait_for("the disk", lambda device=device: disks(device))
+            disk(device)
         run("udevadm", "settle")
         shares = [idle_share(args.seconds) for _ in range(args.rounds)]
     finally:

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).resolve().parents[2])]
-from device_speed import fill, measure, prepare, run, wait_for  # noqa: E402
+from device_speed import disk, fill, measure, prepare, run  # noqa: E402
 
 from nvlab.record.trace import Traced, TraceRecorder  # noqa: E402
 
@@ -40,9 +40,7 @@ def devices(module: Path, start: int, size: int, cpus: str) -> Iterator[dict[str
         for key, value in settings.items():
             if value != "":
                 (path / key).write_text(str(value))
-        pci = Path("/sys/bus/pci/devices") / (path / "pci").read_text().strip()
-        nodes[name] = wait_for("the disk", lambda pci=pci: next(
-            (Path("/dev", p.name) for p in pci.glob("nvme/nvme*/nvme*n1") if Path("/dev", p.name).exists()), None))
+        nodes[name] = disk(path)
     run("udevadm", "settle")
     try:
         yield nodes

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /* Whether a command can be carried out, and the status of one that cannot. */
 #include "internal.h"
+#include "nvc_fdp.h"
 
 #define SET(opcode) (1ULL << (opcode))
 
@@ -48,7 +49,8 @@ bool nvc_changes(const struct nvc_cmd *cmd)
 	switch (cmd->opcode) {
 	case NVC_ZONE_APPEND:
 	case NVC_ZONE_SEND:
-	case NVC_WRITE:
+	case NVC_KV_DELETE:
+	case NVC_WRITE: /* and Store */
 	case NVC_WRITE_UNCOR:
 	case NVC_WRITE_ZEROES:
 	case NVC_COPY:
@@ -113,11 +115,31 @@ static u16 check_stretch(const struct nvc *c, const struct nvc_ns *ns, const str
 	return status || !ns->flags ? status : check_media(c, ns, cmd);
 }
 
+/* Of I/O Management: no operation, or the one on handles; each identifier is one's. */
+static u16 check_management(const struct nvc *c, const struct nvc_cmd *cmd,
+			    const struct nvc_range *ranges)
+{
+	u32 i;
+
+	if (cmd->action > NVC_RUH_UPDATE)
+		return NVC_SC_INVALID_FIELD;
+	if (cmd->opcode == NVC_IO_RECEIVE || !cmd->action)
+		return NVC_SC_SUCCESS;
+	if (!ranges || !cmd->nlb || cmd->nlb > NVC_MAX_RANGES)
+		return NVC_SC_INVALID_FIELD;
+	for (i = 0; i < cmd->nlb; i++)
+		if (ranges[i].slba >= c->config.model.fdp_handles)
+			return NVC_SC_INVALID_FIELD;
+	return NVC_SC_SUCCESS;
+}
+
 static noinline u16 check_other(const struct nvc *c, const struct nvc_ns *ns,
 				const struct nvc_cmd *cmd, const struct nvc_range *ranges)
 {
 	if (cmd->opcode == NVC_DSM)
 		return check_ranges(ns, ranges, cmd->nlb);
+	if (cmd->opcode == NVC_IO_SEND || cmd->opcode == NVC_IO_RECEIVE)
+		return check_management(c, cmd, ranges);
 	return cmd->opcode == NVC_COPY ? check_copy(c, ns, cmd, ranges) : NVC_SC_SUCCESS;
 }
 
@@ -139,12 +161,30 @@ static noinline bool zone_command(const struct nvc *c, const struct nvc_cmd *cmd
 	return ns ? ns->flags & NVC_NS_ZONED : c->config.kind == NVC_ZNS;
 }
 
-/* Of a namespace that is write-protected, or has zones. */
+/* Of commands that others than SSDs with reclaim unit handles do not have. */
+static noinline bool placement_command(const struct nvc *c, const struct nvc_cmd *cmd)
+{
+	return (cmd->opcode == NVC_IO_SEND || cmd->opcode == NVC_IO_RECEIVE) &&
+	       c->config.kind == NVC_SSD && c->config.model.fdp_handles;
+}
+
+/* Whether the command is one of its namespace's command set. */
+static inline bool known(const struct nvc *c, const struct nvc_cmd *cmd, const struct nvc_ns *ns)
+{
+	if (c->config.kind == NVC_KV)
+		return nvc_kv_knows(cmd->opcode);
+	return within(of_blocks | others, cmd->opcode) || zone_command(c, cmd, ns) ||
+	       placement_command(c, cmd);
+}
+
+/* Of a namespace that is write-protected, or has zones or keys. */
 static noinline u16 check_special(const struct nvc *c, const struct nvc_ns *ns,
 				  const struct nvc_cmd *cmd, const struct nvc_range *ranges)
 {
 	u16 status;
 
+	if (ns->flags & NVC_NS_KEYS)
+		return nvc_kv_check(c, ns, cmd);
 	if (ns->flags & NVC_NS_PROTECTED && nvc_changes(cmd))
 		return NVC_SC_WRITE_PROTECTED;
 	if (within(of_blocks, cmd->opcode))
@@ -160,13 +200,13 @@ static noinline u16 check_special(const struct nvc *c, const struct nvc_ns *ns,
 u16 nvc_check_cmd(const struct nvc *c, const struct nvc_cmd *cmd, const struct nvc_ns *ns,
 		  const struct nvc_range *ranges)
 {
-	if (!within(of_blocks | others, cmd->opcode) && !zone_command(c, cmd, ns))
+	if (!known(c, cmd, ns))
 		return NVC_SC_INVALID_OPCODE;
 	if (!ns)
 		return check_nobody(cmd);
 	if (!nvc_attached(ns, cmd))
 		return NVC_SC_INVALID_FIELD;
-	if (ns->flags & (NVC_NS_PROTECTED | NVC_NS_ZONED))
+	if (ns->flags & (NVC_NS_PROTECTED | NVC_NS_ZONED | NVC_NS_KEYS))
 		return check_special(c, ns, cmd, ranges);
 	if (within(of_blocks, cmd->opcode))
 		return check_stretch(c, ns, cmd);

@@ -102,6 +102,8 @@ static u16 copy_blocks(struct nvc *c, const struct nvc_cmd *cmd, const struct nv
 u16 nvc_carry_out(struct nvc *c, const struct nvc_cmd *cmd, struct nvc_ns *ns,
 		  const struct nvc_range *ranges)
 {
+	if (c->config.kind == NVC_KV && cmd->opcode != NVC_FLUSH)
+		return nvc_kv_carry_out(c, cmd);
 	switch (cmd->opcode) {
 	case NVC_READ:
 		return nvc_note_read(c, cmd, nvc_extent(ns, cmd->slba, cmd->nlb));
@@ -127,6 +129,12 @@ u16 nvc_carry_out(struct nvc *c, const struct nvc_cmd *cmd, struct nvc_ns *ns,
 		return damage(c, cmd, ns);
 	case NVC_DSM:
 		return deallocate(c, cmd, ns, ranges);
+	case NVC_IO_SEND:
+		c->counters.io_sends++;
+		return NVC_DATA_NONE;
+	case NVC_IO_RECEIVE:
+		c->counters.io_receives++;
+		return cmd->action ? NVC_DATA_REPORT : NVC_DATA_NONE;
 	case NVC_COPY:
 		return copy_blocks(c, cmd, ns, ranges);
 	default:

@@ -51,7 +51,7 @@ static bool overlaps(const struct nvc_rule *r, u64 slba, u64 nlb)
 }
 
 /* Of valid commands only: their ranges end inside the device. */
-static bool touches(const struct nvc_rule *r, const struct nvc_cmd *cmd,
+static bool touches(const struct nvc *c, const struct nvc_rule *r, const struct nvc_cmd *cmd,
 		    const struct nvc_range *ranges)
 {
 	u64 copied = 0;
@@ -59,7 +59,9 @@ static bool touches(const struct nvc_rule *r, const struct nvc_cmd *cmd,
 
 	if (!r->nlb)
 		return true;
-	if (cmd->opcode == NVC_FLUSH)
+	if (cmd->opcode == NVC_FLUSH || c->config.kind == NVC_KV)
+		return false;
+	if (cmd->opcode == NVC_IO_SEND || cmd->opcode == NVC_IO_RECEIVE)
 		return false;
 	/* of Zone Management the block that it names counts */
 	if (cmd->opcode == NVC_ZONE_SEND || cmd->opcode == NVC_ZONE_RECEIVE)
@@ -74,13 +76,22 @@ static bool touches(const struct nvc_rule *r, const struct nvc_cmd *cmd,
 	return cmd->opcode == NVC_COPY && overlaps(r, cmd->slba, copied);
 }
 
-static bool has_data(const struct nvc_cmd *cmd)
+/* Bytes that go to or come from the host. */
+static u32 data_bytes(const struct nvc *c, const struct nvc_cmd *cmd)
 {
-	return cmd->opcode == NVC_READ || cmd->opcode == NVC_WRITE ||
-	       cmd->opcode == NVC_ZONE_APPEND;
+	if (c->config.kind != NVC_KV)
+		return cmd->nlb << c->ns[cmd->nsid - 1].block_shift;
+	return cmd->opcode == NVC_KV_STORE ? cmd->nlb : nvc_kv_bytes(c, cmd);
 }
 
-static bool matches(const struct nvc_rule *r, const struct nvc_cmd *cmd,
+static bool has_data(const struct nvc *c, const struct nvc_cmd *cmd)
+{
+	if (cmd->opcode != NVC_READ && cmd->opcode != NVC_WRITE && cmd->opcode != NVC_ZONE_APPEND)
+		return false;
+	return c->config.kind != NVC_KV || data_bytes(c, cmd);
+}
+
+static bool matches(const struct nvc *c, const struct nvc_rule *r, const struct nvc_cmd *cmd,
 		    const struct nvc_range *ranges)
 {
 	if (r->opcode != NVC_ANY_OPCODE && r->opcode != cmd->opcode)
@@ -89,17 +100,18 @@ static bool matches(const struct nvc_rule *r, const struct nvc_cmd *cmd,
 		return false;
 	if (r->ctrl && r->ctrl != cmd->ctrl + 1U)
 		return false;
-	if (r->fault == NVC_CORRUPT && !has_data(cmd))
+	if (r->fault == NVC_CORRUPT && !has_data(c, cmd))
 		return false;
-	return touches(r, cmd, ranges);
+	return touches(c, r, cmd, ranges);
 }
 
 /* In this order: the nth of what matches, then by chance, then as often as said. */
-static bool hits(struct nvc_slot *s, const struct nvc_cmd *cmd, const struct nvc_range *ranges)
+static bool hits(const struct nvc *c, struct nvc_slot *s, const struct nvc_cmd *cmd,
+		 const struct nvc_range *ranges)
 {
 	const struct nvc_rule *r = &s->rule;
 
-	if ((r->count && s->hits >= r->count) || !matches(r, cmd, ranges))
+	if ((r->count && s->hits >= r->count) || !matches(c, r, cmd, ranges))
 		return false;
 	if (nvc_mod(++s->seen, r->every))
 		return false;
@@ -126,8 +138,7 @@ static void apply_one(struct nvc *c, struct nvc_slot *s, const struct nvc_cmd *c
 	else if (r->fault == NVC_DELAY)
 		decision->target += r->delay;
 	else if (r->fault == NVC_CORRUPT)
-		decision->corrupt = nvc_mod(nvc_next_random(&s->random),
-					    cmd->nlb << nvc_ns_of(c, cmd)->block_shift);
+		decision->corrupt = nvc_mod(nvc_next_random(&s->random), data_bytes(c, cmd));
 	else if (r->fault == NVC_READ_ONLY)
 		s->read_only = cmd->nsid;
 }
@@ -141,7 +152,7 @@ void nvc_rules_apply(struct nvc *c, const struct nvc_cmd *cmd,
 	for (set = c->rules.set; set; set &= set - 1) {
 		struct nvc_slot *s = &c->rules.slots[__builtin_ctz(set)];
 
-		if (hits(s, cmd, ranges))
+		if (hits(c, s, cmd, ranges))
 			apply_one(c, s, cmd, decision);
 		if (!refuses(s, cmd))
 			continue;

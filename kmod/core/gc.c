@@ -9,27 +9,28 @@
  * line held, which is more; so the SSD_RESERVE lines that only collection may
  * take are never used up. What eats into them (a bad block) happens only while
  * there are more.
+ *
+ * Where handles are isolated for good each has a line of its own for its copies.
+ * A victim of one takes two lines at most and gives one back; what is left of the
+ * last serves the next victim of that handle. So each handle costs one line once,
+ * and there are as many more in reserve.
  */
 #include "ssd.h"
 
 #define MILLION 1000000
-/* Units of a page: 32 of each of 8 planes. */
-#define MAX_PAGE 256
 /* Steps of collection that one command may find to have happened before it. */
 #define IDLE_STEPS 256
 
-static bool begin(struct nvc *c)
+/* Takes a closed line to be collected. */
+void nvc_gc_begin(struct nvc *c, u32 line)
 {
 	struct ssd *s = ssd_of(c);
-	u32 line = nvc_victim(c);
 
-	if (line == SSD_NONE)
-		return false;
 	nvc_line_take(s, line);
 	s->gc.victim = line;
 	s->gc.word = 0;
+	s->gc.moved = 0;
 	s->stats.victims++;
-	return true;
 }
 
 static void wear_blocks(struct nvc *c, u32 line)
@@ -39,7 +40,7 @@ static void wear_blocks(struct nvc *c, u32 line)
 	u64 chance = m->erase_fail;
 	u32 lane;
 
-	if (!chance || s->stats.read_only || s->free_lines <= SSD_RESERVE + 1)
+	if (!chance || s->stats.read_only || ssd_free_lines(s) <= s->shape.reserve + 1)
 		return;
 	if (m->endurance && s->a.lines[line].erases > m->endurance)
 		chance = chance * 100;
@@ -48,29 +49,39 @@ static void wear_blocks(struct nvc *c, u32 line)
 			nvc_line_mark_bad(s, line, lane);
 }
 
+/* Nothing on @line is current. */
+void nvc_gc_erase(struct nvc *c, u32 line, u64 ready)
+{
+	struct ssd *s = ssd_of(c);
+
+	nvc_nand_erase(c, line, ready);
+	s->stats.most_erases = nvc_max(s->stats.most_erases, s->a.lines[line].erases);
+	wear_blocks(c, line);
+	nvc_line_free(s, line);
+}
+
 /* Nothing on the victim is current. The time that the last copies still take is neglected. */
 static void finish(struct nvc *c, u64 now)
 {
 	struct ssd *s = ssd_of(c);
 	u32 line = s->gc.victim;
 
+	if (s->gc.moved)
+		nvc_place_moved(c);
 	nvc_undo_erased(s, line);
-	nvc_nand_erase(c, line, nvc_max(now, s->gc.copied));
-	s->stats.most_erases = nvc_max(s->stats.most_erases, s->a.lines[line].erases);
-	wear_blocks(c, line);
-	nvc_line_free(s, line);
+	nvc_gc_erase(c, line, nvc_max(now, s->gc.copied));
 	s->gc.victim = SSD_NONE;
 }
 
-/* Writes a unit that is nobody's but collection's. */
-void nvc_gc_append(struct nvc *c, u32 unit, u64 ready)
+/* Writes a unit that is nobody's but collection's, to one of its streams. */
+void nvc_gc_append(struct nvc *c, u32 unit, u32 id, u64 ready)
 {
-	if (nvc_stream_word(c, SSD_GC) == SSD_NONE) {
-		nvc_unit_lose(c, unit);
+	struct ssd *s = ssd_of(c);
+
+	if (!nvc_stream_write(c, id, unit, ready))
 		return;
-	}
-	nvc_stream_append(c, SSD_GC, unit, ready);
-	ssd_of(c)->stats.gc_units++;
+	s->stats.gc_units++;
+	s->gc.seen = nvc_max(s->gc.seen, nvc_mapping_change(c, unit, ready));
 }
 
 /* Copies units of one page of the victim: @count of them, at @offsets from @at. */
@@ -79,6 +90,7 @@ static void copy_units(struct nvc *c, u32 at, const u8 *offsets, u32 count, u64 
 	struct ssd *s = ssd_of(c);
 	u32 place = s->gc.victim * s->shape.per_line + at;
 	u64 ready = nvc_nand_read(c, at, count, now, false);
+	u32 home = nvc_place_home(c, s->a.lines[s->gc.victim].stream);
 	u32 i;
 
 	s->gc.seen = nvc_max(s->gc.seen, ready);
@@ -87,15 +99,17 @@ static void copy_units(struct nvc *c, u32 at, const u8 *offsets, u32 count, u64 
 
 		/* what this very command wrote is not marked as written yet */
 		if (s->a.lines[s->gc.victim].closed < s->began && ssd_swept(c, unit)) {
-			nvc_unit_unmap(c, unit);
+			nvc_unit_forget(c, unit, ready);
 			continue;
 		}
-		nvc_gc_append(c, unit, ready);
+		if (s->shape.handles)
+			nvc_place_moving(c, unit);
+		nvc_gc_append(c, unit, home, ready);
 	}
 }
 
 /* The units of a page that are current, as offsets. Returns how many. */
-static u32 find_units(const struct ssd *s, u32 line, u32 at, u8 *offsets)
+u32 nvc_gc_units(const struct ssd *s, u32 line, u32 at, u8 *offsets)
 {
 	const u64 *map = ssd_valid_map(s, line);
 	u32 end = at + s->shape.per_page;
@@ -125,12 +139,12 @@ static u32 copy_word(struct nvc *c, u32 word, u64 now)
 	u32 at = word * g->per_program;
 	u32 end = at + g->per_program;
 	u32 gained = g->per_program;
-	u8 offsets[MAX_PAGE];
+	u8 offsets[SSD_MAX_PAGE];
 
 	if (ssd_bad(s, s->gc.victim, word % g->lanes))
 		gained = 0;
 	for (; at < end; at += g->per_page) {
-		u32 count = find_units(s, s->gc.victim, at, offsets);
+		u32 count = nvc_gc_units(s, s->gc.victim, at, offsets);
 
 		if (count)
 			copy_units(c, at, offsets, count, now);
@@ -140,13 +154,18 @@ static u32 copy_word(struct nvc *c, u32 word, u64 now)
 }
 
 /* One step. Returns what it gave back, or SSD_NONE if there is nothing to gain. */
-static u32 step(struct nvc *c, u64 now)
+u32 nvc_gc_step(struct nvc *c, u64 now)
 {
 	struct ssd *s = ssd_of(c);
 	u32 gained;
 
-	if (s->gc.victim == SSD_NONE && !begin(c))
-		return SSD_NONE;
+	if (s->gc.victim == SSD_NONE) {
+		u32 line = nvc_victim(c);
+
+		if (line == SSD_NONE)
+			return SSD_NONE;
+		nvc_gc_begin(c, line);
+	}
 	gained = copy_word(c, s->gc.word++, now);
 	if (!s->a.lines[s->gc.victim].valid) {
 		gained += (s->shape.words - s->gc.word) * s->shape.per_program;
@@ -164,6 +183,7 @@ void nvc_gc_stop(struct nvc *c)
 	if (line == SSD_NONE)
 		return;
 	s->gc.victim = SSD_NONE;
+	s->gc.due = 0;
 	nvc_line_put(s, line, nvc_line_key(c, line));
 }
 
@@ -178,10 +198,10 @@ void nvc_gc_room(struct nvc *c)
 	u32 debt = s->shape.per_program;
 	u32 gained = 0;
 
-	if (s->free_lines >= c->config.model.gc_low)
+	if (ssd_free_lines(s) >= nvc_max(c->config.model.gc_low, s->shape.reserve + 2))
 		return;
-	while ((debt || s->free_lines <= SSD_RESERVE) && gained != SSD_NONE) {
-		gained = step(c, c->now);
+	while ((debt || ssd_free_lines(s) <= s->shape.reserve) && gained != SSD_NONE) {
+		gained = nvc_gc_step(c, c->now);
 		debt -= nvc_min(debt, gained);
 	}
 }
@@ -199,7 +219,7 @@ void nvc_gc_idle(struct nvc *c)
 		return;
 	for (steps = 0; steps < IDLE_STEPS && gc->clock < c->now; steps++) {
 		s->time = gc->clock;
-		if (s->free_lines >= m->gc_background || step(c, gc->clock) == SSD_NONE)
+		if (ssd_free_lines(s) >= m->gc_background || nvc_gc_step(c, gc->clock) == SSD_NONE)
 			return;
 		gc->clock = nvc_max(gc->clock + 1, nvc_max(gc->seen, gc->copied));
 	}

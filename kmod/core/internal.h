@@ -86,7 +86,8 @@ struct nvc_part;
  * @retime: the live part of the model has changed; or NULL
  * @target: carry out a valid command from @c->now on, and say when it is due;
  *	@ns is NULL for all namespaces. The maps change only afterwards
- * @read: the same for a Read of these sectors, in less time; or NULL
+ * @read: decide a valid Read that nothing special is switched on for, as most
+ *	commands are: @target and all else of it, in less time; or NULL
  * @forget: a namespace is deleted or formatted: nobody wants what was there; or NULL
  * @settle: the volatile write cache is to be off: its data go to the medium; or NULL
  * @cut: the power goes, see nvc_cut(); or NULL if nothing is ever lost
@@ -103,7 +104,7 @@ struct nvc_media {
 	void (*retime)(struct nvc *c);
 	u64 (*target)(struct nvc *c, const struct nvc_cmd *cmd,
 		      const struct nvc_ns *ns, const struct nvc_range *ranges);
-	u64 (*read)(struct nvc *c, struct nvc_extent at);
+	void (*read)(struct nvc *c, const struct nvc_cmd *cmd, struct nvc_decision *decision);
 	void (*forget)(struct nvc *c, struct nvc_extent at);
 	void (*settle)(struct nvc *c);
 	u32 (*cut)(struct nvc *c, struct nvc_lost *lost, u64 *ready);
@@ -116,11 +117,13 @@ extern const struct nvc_media nvc_nvm;
 extern const struct nvc_media nvc_ssd;
 extern const struct nvc_media nvc_hdd;
 extern const struct nvc_media nvc_zns;
+extern const struct nvc_media nvc_kv;
 
 int nvc_model_check(const struct nvc_model *model);
 int nvc_model_check_live(const struct nvc_model *from, const struct nvc_model *to);
 int nvc_ssd_check(const struct nvc_config *config);
 int nvc_zns_check(const struct nvc_config *config);
+int nvc_kv_check_config(const struct nvc_config *config);
 void nvc_attach(struct nvc *c);
 void nvc_arrive(struct nvc *c, u64 now);
 
@@ -185,6 +188,17 @@ struct nvc_cmd nvc_zone_place(const struct nvc *c, const struct nvc_ns *ns,
 void nvc_zns_protect(struct nvc *c);
 void nvc_zns_namespaces(struct nvc *c);
 
+/* kv_check.c, kv.c: what is different on a key value namespace. */
+bool nvc_kv_knows(u8 opcode);
+u16 nvc_kv_check(const struct nvc *c, const struct nvc_ns *ns, const struct nvc_cmd *cmd);
+u32 nvc_kv_bytes(const struct nvc *c, const struct nvc_cmd *cmd);
+u16 nvc_kv_carry_out(struct nvc *c, const struct nvc_cmd *cmd);
+u64 nvc_kv_result(const struct nvc *c, const struct nvc_cmd *cmd);
+void nvc_kv_namespaces(struct nvc *c);
+
+/* place.c */
+int nvc_place_tell(struct nvc *c, u64 handle, u32 tell);
+
 /* ns.c */
 void nvc_ns_init(struct nvc *c);
 int nvc_ns_alter(struct nvc *c, const struct nvc_ns_change *change);
@@ -196,6 +210,7 @@ bool nvc_ns_sound(const struct nvc *c);
  * @media: functions of its kind
  * @state: the kind's own, in the same piece of memory
  * @zns: of NVC_ZNS, what zones need, behind @state
+ * @kv: of NVC_KV, what keys need, likewise
  * @written: what reads as data
  * @bad: what cannot be read
  * @ns: the namespaces, by NSID - 1
@@ -213,6 +228,7 @@ struct nvc {
 	const struct nvc_media *media;
 	void *state;
 	struct zns *zns;
+	struct kv *kv;
 	struct nvc_map written;
 	struct nvc_map bad;
 	struct nvc_ns ns[NVC_MAX_NS];
@@ -245,10 +261,19 @@ static inline u16 nvc_note_read(struct nvc *c, const struct nvc_cmd *cmd, struct
 	return nvc_read_data(c, at);
 }
 
+/* Counts the time for which something is not yet due. */
+static inline void nvc_keep_busy(struct nvc *c, u64 target)
+{
+	if (target <= c->busy_until)
+		return;
+	c->counters.busy += target - nvc_max(c->busy_until, c->now);
+	c->busy_until = target;
+}
+
 /* Whether there is an SSD inside. */
 static inline bool nvc_has_ssd(const struct nvc_config *config)
 {
-	return config->kind == NVC_SSD || config->kind == NVC_ZNS;
+	return config->kind == NVC_SSD || config->kind == NVC_ZNS || config->kind == NVC_KV;
 }
 
 /* The namespace of a command, or NULL for all and for none. */

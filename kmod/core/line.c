@@ -145,6 +145,7 @@ u32 nvc_line_alloc(struct ssd *s)
 	lines[best].state = SSD_OPEN;
 	lines[best].valid = 0;
 	lines[best].programmed = 0;
+	lines[best].reads = 0;
 	memset(ssd_valid_map(s, best), 0, s->shape.map_words * sizeof(u64));
 	return best;
 }
@@ -152,6 +153,7 @@ u32 nvc_line_alloc(struct ssd *s)
 /* An erased line is free, or retires. */
 void nvc_line_free(struct ssd *s, u32 line)
 {
+	s->map_lines -= s->a.lines[line].stream == SSD_MAP;
 	if (worn_out(s, line)) {
 		s->a.lines[line].state = SSD_RETIRED;
 		s->stats.retired_lines++;
@@ -166,7 +168,7 @@ void nvc_line_free(struct ssd *s, u32 line)
 void nvc_line_reserves(struct ssd *s)
 {
 	const struct ssd_shape *g = &s->shape;
-	u64 least = g->units + (u64)(SSD_SPARE_LINES - 1) * g->per_line;
+	u64 least = g->units + (u64)(g->spare_lines - 1) * g->per_line;
 
 	s->stats.read_only |= g->lines && s->stats.usable_units < least;
 }

@@ -31,6 +31,8 @@ void nvc_nand_timing(struct nvc *c)
 	by_type(m->cell_bits, m->read_lsb, m->read_csb, m->read_msb, m->read_tsb, s->sense);
 	by_type(m->cell_bits, m->program_lsb, m->program_csb, m->program_msb, m->program_tsb,
 		s->program);
+	/* what may be read how often, and how old it may be, has changed too */
+	s->gc.due = c->now;
 	s->channel_cost = byte_cost(m->channel_speed);
 	s->link_cost = byte_cost(m->link_speed);
 }
@@ -184,6 +186,7 @@ void nvc_nand_erase(struct nvc *c, u32 line, u64 ready)
 	u32 lane;
 
 	s->stats.erases++;
+	s->stats.erased_units += (u64)s->a.lines[line].good * s->shape.rows * s->shape.per_program;
 	s->a.lines[line].erases++;
 	for (lane = 0; lane < s->shape.lanes; lane++) {
 		struct ssd_die *die = &s->a.dies[lane % s->shape.dies];

@@ -117,6 +117,12 @@ static int format(struct nvc *c, struct nvc_ns *ns, u32 block_shift)
 	return 0;
 }
 
+/* What a host may switch. */
+static u32 switches(const struct nvc_ns *ns)
+{
+	return NVC_NS_PROTECTED | (ns->flags & NVC_NS_KEYS ? NVC_NS_STRICT_DELETE : NVC_NS_DULBE);
+}
+
 static int alter(struct nvc *c, struct nvc_ns *ns, const struct nvc_ns_change *change)
 {
 	switch (change->op) {
@@ -130,12 +136,14 @@ static int alter(struct nvc *c, struct nvc_ns *ns, const struct nvc_ns_change *c
 		ns->attached = change->value;
 		return 0;
 	case NVC_NS_SWITCH:
-		if (change->value & ~(NVC_NS_PROTECTED | NVC_NS_DULBE))
+		if (change->value & ~switches(ns))
 			return -EINVAL;
 		if (ns->flags & NVC_NS_ZONED && change->value & ~ns->flags & NVC_NS_PROTECTED)
 			nvc_zns_protect(c);
-		ns->flags = (ns->flags & (NVC_NS_DAMAGED | NVC_NS_ZONED)) | change->value;
+		ns->flags = (ns->flags & ~switches(ns)) | change->value;
 		return 0;
+	case NVC_NS_EVENTS:
+		return nvc_place_tell(c, change->blocks, change->value);
 	default:
 		return -EINVAL;
 	}
@@ -147,7 +155,8 @@ int nvc_ns_alter(struct nvc *c, const struct nvc_ns_change *change)
 
 	if (!change->nsid || change->nsid > NVC_MAX_NS)
 		return -EINVAL;
-	if (c->config.kind == NVC_ZNS && change->op <= NVC_NS_DELETE)
+	if ((c->config.kind == NVC_ZNS || c->config.kind == NVC_KV) &&
+	    change->op <= NVC_NS_DELETE)
 		return -EINVAL;
 	ns = &c->ns[change->nsid - 1];
 	if (change->op == NVC_NS_CREATE)
@@ -159,8 +168,9 @@ static bool sound_one(const struct nvc *c, const struct nvc_ns *ns)
 {
 	return format_known(ns->block_shift) && ns->blocks == ns->bytes >> ns->block_shift &&
 	       ns->bytes <= c->capacity && ns->start <= c->capacity - ns->bytes &&
-	       !(ns->start % UNIT) && ns->flags < 2 * NVC_NS_ZONED &&
-	       (!(ns->flags & NVC_NS_ZONED) || c->config.kind == NVC_ZNS);
+	       !(ns->start % UNIT) && ns->flags < 2 * NVC_NS_STRICT_DELETE &&
+	       (!(ns->flags & NVC_NS_ZONED) || c->config.kind == NVC_ZNS) &&
+	       (!(ns->flags & (NVC_NS_KEYS | NVC_NS_STRICT_DELETE)) || c->config.kind == NVC_KV);
 }
 
 /* Whether namespaces that were read in are pieces of the medium, none in another. */
@@ -192,6 +202,8 @@ void nvc_ns_init(struct nvc *c)
 	ns->attached = ~0U;
 	if (c->config.kind == NVC_ZNS)
 		nvc_zns_namespaces(c);
+	if (c->config.kind == NVC_KV)
+		nvc_kv_namespaces(c);
 }
 
 const struct nvc_ns *nvc_ns_get(const struct nvc *c, u32 nsid)

@@ -7,6 +7,7 @@ static const struct nvc_media *const kinds[NVC_KINDS] = {
 	[NVC_SSD] = &nvc_ssd,
 	[NVC_HDD] = &nvc_hdd,
 	[NVC_ZNS] = &nvc_zns,
+	[NVC_KV] = &nvc_kv,
 };
 
 static int check_timing(const struct nvc_timing *t)
@@ -26,6 +27,8 @@ static int check_model(const struct nvc_config *config)
 		err = nvc_model_check(&config->model);
 	if (!err && config->kind == NVC_ZNS)
 		err = nvc_zns_check(config);
+	if (!err && config->kind == NVC_KV)
+		err = nvc_kv_check_config(config);
 	if (!err && nvc_has_ssd(config))
 		err = nvc_ssd_check(config);
 	return err;
@@ -100,15 +103,6 @@ void nvc_arrive(struct nvc *c, u64 now)
 	c->seq++;
 }
 
-/* Counts the time for which something is not yet due. */
-static void keep_busy(struct nvc *c, u64 target)
-{
-	if (target <= c->busy_until)
-		return;
-	c->counters.busy += target - nvc_max(c->busy_until, c->now);
-	c->busy_until = target;
-}
-
 /* What was to be done by then is dropped. */
 static void stop_busy(struct nvc *c)
 {
@@ -134,16 +128,6 @@ static inline bool plain_read(const struct nvc *c, const struct nvc_cmd *cmd)
 	       !nvc_check_stretch(ns, cmd);
 }
 
-static noinline void read_plainly(struct nvc *c, const struct nvc_cmd *cmd,
-				  struct nvc_decision *decision)
-{
-	struct nvc_extent at = nvc_extent(&c->ns[cmd->nsid - 1], cmd->slba, cmd->nlb);
-
-	decision->target = c->media->read(c, at);
-	keep_busy(c, decision->target);
-	decision->data = nvc_note_read(c, cmd, at);
-}
-
 /* What is left to do of a command whose own status is known. */
 static void decide(struct nvc *c, const struct nvc_cmd *cmd, struct nvc_ns *ns,
 		   const struct nvc_range *ranges, struct nvc_decision *decision)
@@ -158,7 +142,7 @@ static void decide(struct nvc *c, const struct nvc_cmd *cmd, struct nvc_ns *ns,
 		return;
 	/* so far this was what rules add */
 	decision->target += c->media->target(c, cmd, ns, ranges) - c->now;
-	keep_busy(c, decision->target);
+	nvc_keep_busy(c, decision->target);
 	decision->data = nvc_carry_out(c, cmd, ns, ranges);
 }
 
@@ -187,6 +171,8 @@ static noinline void submit(struct nvc *c, const struct nvc_cmd *cmd,
 		decide_append(c, cmd, ns, decision);
 	else
 		decide(c, cmd, ns, ranges, decision);
+	if (c->config.kind == NVC_KV && !decision->status && !(decision->fault & NVC_LOSES))
+		decision->result = nvc_kv_result(c, cmd);
 }
 
 void nvc_submit(struct nvc *c, const struct nvc_cmd *cmd,
@@ -195,7 +181,7 @@ void nvc_submit(struct nvc *c, const struct nvc_cmd *cmd,
 	nvc_arrive(c, cmd->now);
 	*decision = (struct nvc_decision){ .seq = c->seq, .target = c->now };
 	if (plain_read(c, cmd))
-		read_plainly(c, cmd, decision);
+		c->media->read(c, cmd, decision);
 	else
 		submit(c, cmd, ranges, decision);
 }

@@ -25,6 +25,7 @@ struct nvc;
  * @NVC_SSD: a conventional SSD: flash and its translation
  * @NVC_HDD: a spinning disk
  * @NVC_ZNS: an SSD whose first namespace is zoned; see nvc_zns.h
+ * @NVC_KV: an SSD that holds values by keys; see nvc_kv.h
  * @NVC_KINDS: how many there are
  */
 enum nvc_kind {
@@ -32,6 +33,7 @@ enum nvc_kind {
 	NVC_SSD,
 	NVC_HDD,
 	NVC_ZNS,
+	NVC_KV,
 	NVC_KINDS,
 };
 
@@ -111,7 +113,10 @@ struct nvc_config {
 	struct nvc_model model;
 };
 
-/** enum nvc_opcode - NVM command set, I/O commands; those of zoned namespaces */
+/**
+ * enum nvc_opcode - I/O commands of the NVM command set, those of zoned namespaces,
+ *	and those of key value namespaces, some of which have the same number
+ */
 enum nvc_opcode {
 	NVC_FLUSH = 0x00,
 	NVC_WRITE = 0x01,
@@ -121,10 +126,17 @@ enum nvc_opcode {
 	NVC_WRITE_ZEROES = 0x08,
 	NVC_DSM = 0x09,
 	NVC_VERIFY = 0x0c,
+	NVC_IO_RECEIVE = 0x12,
 	NVC_COPY = 0x19,
+	NVC_IO_SEND = 0x1d,
 	NVC_ZONE_SEND = 0x79,
 	NVC_ZONE_RECEIVE = 0x7a,
 	NVC_ZONE_APPEND = 0x7d,
+	NVC_KV_STORE = 0x01,
+	NVC_KV_RETRIEVE = 0x02,
+	NVC_KV_LIST = 0x06,
+	NVC_KV_DELETE = 0x10,
+	NVC_KV_EXIST = 0x14,
 };
 
 /**
@@ -155,6 +167,11 @@ enum nvc_status {
 	NVC_SC_INVALID_NS = 0x400b,
 	NVC_SC_WRITE_PROTECTED = 0x4020,
 	NVC_SC_LBA_RANGE = 0x4080,
+	NVC_SC_CAPACITY = 0x4081,
+	NVC_SC_VALUE_SIZE = 0x4085,
+	NVC_SC_KEY_SIZE = 0x4086,
+	NVC_SC_KEY_UNKNOWN = 0x4087,
+	NVC_SC_KEY_EXISTS = 0x4089,
 	NVC_SC_READ_ONLY = 0x4182,
 	NVC_SC_COPY_LIMIT = 0x4183,
 	NVC_SC_OVERLAP = 0x4187,
@@ -178,7 +195,8 @@ enum nvc_status {
  * @NVC_DELAY: it is due later, by the rule's delay
  * @NVC_DROP: it is lost: not carried out, and never completed
  * @NVC_CORRUPT: one byte of its data is inverted: of a write where it is
- *	stored, of a read where the host gets it. Hits nothing but these two
+ *	stored, of a read where the host gets it; of a value likewise. Hits
+ *	nothing else
  * @NVC_FATAL: as @NVC_DROP, and the controller reports a fatal status
  * @NVC_READ_ONLY: from this command on its namespace takes no changes, until
  *	the rule is set or removed
@@ -204,7 +222,8 @@ enum nvc_any {
 /**
  * struct nvc_rule - which commands go wrong, and how
  * @slba: first block of the range that a command must touch
- * @nlb: blocks of the range; 0 for any command
+ * @nlb: blocks of the range; 0 for any command. Commands with keys and
+ *	I/O Management touch none
  * @delay: ns, of NVC_DELAY
  * @count: hits, after which the rule rests; 0 for no limit
  * @every: of the commands that match, which one may be hit: every nth; 1 for all
@@ -240,9 +259,11 @@ struct nvc_rule {
  * @NVC_DATA_FRESH: as @NVC_DATA_COPY, for a Write or a Copy to blocks that read
  *	as zeros so far. Until the data are there, nobody else may enter the core:
  *	a read would take what lies in the memory for data
- * @NVC_DATA_REPORT: the host gets nvc_zone_report(), made before anybody else
- *	enters the core
+ * @NVC_DATA_REPORT: the host gets nvc_zone_report(), of a List nvc_kv_list(), or of
+ *	I/O Management Receive what nvc_ruh() tells, made before anybody else enters the core
  * @NVC_DATA_EXTENSION: the host's data go to nvc_zone_extend(), likewise
+ * @NVC_DATA_VALUE: of Store and Retrieve: the value lies where nvc_kv_next() says,
+ *	and is copied before anybody else enters the core
  */
 enum nvc_data {
 	NVC_DATA_NONE = 0,
@@ -252,22 +273,29 @@ enum nvc_data {
 	NVC_DATA_FRESH = 4,
 	NVC_DATA_REPORT = 5,
 	NVC_DATA_EXTENSION = 6,
+	NVC_DATA_VALUE = 7,
 };
 
 /**
  * struct nvc_cmd - one I/O command, as it arrives
  * @now: time of arrival, ns
  * @slba: first logical block; of a Copy's destination; of the zone, for Zone Append;
- *	of Zone Management as the standard has it
+ *	of Zone Management as the standard has it; the first eight bytes of a key
  * @nlb: logical blocks, counted from one; ranges for Dataset Management and Copy;
- *	0 for Zone Management
+ *	0 for Zone Management; bytes of the value to Store, or of the host's buffer;
+ *	placement identifiers of I/O Management Send
  * @nsid: namespace
  * @opcode: enum nvc_opcode, or anything else a host may send
  * @flags: enum nvc_flags
  * @qid: submission queue
  * @ctrl: which of the controllers it came to, from 0
- * @action: of Zone Management, enum nvc_zone_send or enum nvc_zone_receive
- * @option: of Zone Management Receive, enum nvc_zone_option
+ * @action: of Zone Management, enum nvc_zone_send or enum nvc_zone_receive; bytes
+ *	of the key; of Write and Copy the directive type; of I/O Management the
+ *	operation
+ * @option: of Zone Management Receive, enum nvc_zone_option; of Store, enum
+ *	nvc_kv_store
+ * @key: the last eight bytes of the key: CDW 14 and 15; the first are CDW 2 and 3;
+ *	of Write and Copy what the directive says, see nvc_fdp.h
  */
 struct nvc_cmd {
 	u64 now;
@@ -280,11 +308,12 @@ struct nvc_cmd {
 	u16 ctrl;
 	u8 action;
 	u8 option;
+	u64 key;
 };
 
 /**
  * struct nvc_range - one range of a Dataset Management or Copy command
- * @slba: first logical block
+ * @slba: first logical block; a placement identifier of I/O Management Send
  * @nlb: logical blocks; 0 is an empty range of Dataset Management
  */
 struct nvc_range {
@@ -302,7 +331,8 @@ struct nvc_range {
  * @unused: 0
  * @corrupt: of NVC_CORRUPT, the byte of its data to invert
  * @unused2: 0
- * @result: of Zone Append, where the data go: the first logical block; else 0
+ * @result: of Zone Append, where the data go: the first logical block; of Retrieve,
+ *	bytes of the whole value; else 0
  */
 struct nvc_decision {
 	u64 seq;
@@ -335,8 +365,9 @@ struct nvc_decision {
  * @blocks_zeroed: logical blocks of @zeroes
  * @blocks_deallocated: logical blocks of @dsms, twice where ranges overlap
  * @blocks_copied: logical blocks of @copies
- * @bytes_read: what hosts and the controller itself read: Read, Compare, Verify
- * @bytes_written: what hosts wrote: Write, Zone Append
+ * @bytes_read: what hosts and the controller itself read: Read, Compare, Verify,
+ *	Retrieve
+ * @bytes_written: what hosts wrote: Write, Zone Append, Store
  * @media_errors: commands that met blocks made unreadable
  * @busy: ns for which some command was not yet due
  * @appends: Zone Append commands
@@ -344,6 +375,13 @@ struct nvc_decision {
  * @zone_receives: Zone Management Receive commands
  * @zone_changes: changes of a zone by the controller that its list tells, see
  *	nvc_zone_changes()
+ * @stores: Store commands
+ * @retrieves: Retrieve commands
+ * @deletes: Delete commands, whether there was something to delete or not
+ * @lists: List commands
+ * @exists: Exist commands
+ * @io_sends: I/O Management Send commands
+ * @io_receives: I/O Management Receive commands
  */
 struct nvc_counters {
 	u64 reads;
@@ -370,6 +408,13 @@ struct nvc_counters {
 	u64 zone_sends;
 	u64 zone_receives;
 	u64 zone_changes;
+	u64 stores;
+	u64 retrieves;
+	u64 deletes;
+	u64 lists;
+	u64 exists;
+	u64 io_sends;
+	u64 io_receives;
 };
 
 /**
@@ -378,12 +423,17 @@ struct nvc_counters {
  * @NVC_NS_DULBE: reading what was never written, or deallocated, is an error
  * @NVC_NS_DAMAGED: the core's: it may hold blocks that cannot be read
  * @NVC_NS_ZONED: the core's: it belongs to the Zoned Namespace command set
+ * @NVC_NS_KEYS: the core's: it belongs to the Key Value command set
+ * @NVC_NS_STRICT_DELETE: EDNEK: deleting what does not exist is an error. Of these
+ *	namespaces alone, which have no @NVC_NS_DULBE
  */
 enum nvc_ns_flags {
 	NVC_NS_PROTECTED = 1,
 	NVC_NS_DULBE = 2,
 	NVC_NS_DAMAGED = 4,
 	NVC_NS_ZONED = 8,
+	NVC_NS_KEYS = 16,
+	NVC_NS_STRICT_DELETE = 32,
 };
 
 /**
@@ -407,11 +457,12 @@ struct nvc_ns {
 /**
  * enum nvc_ns_op - what may change about namespaces
  * @NVC_NS_CREATE: make @nsid of @blocks of @block_shift, with @value as
- *	nvc_ns.attached; not on NVC_ZNS, whose namespaces are fixed
- * @NVC_NS_DELETE: delete @nsid, attached or not; not on NVC_ZNS
+ *	nvc_ns.attached; not on NVC_ZNS and NVC_KV, whose namespaces are fixed
+ * @NVC_NS_DELETE: delete @nsid, attached or not; not on these two
  * @NVC_NS_FORMAT: format @nsid to @block_shift; its data are gone
  * @NVC_NS_ATTACH: @value becomes nvc_ns.attached of @nsid
  * @NVC_NS_SWITCH: @value becomes nvc_ns.flags of @nsid, but for the core's
+ * @NVC_NS_EVENTS: @value becomes enum nvc_fdp_tell of placement handle @blocks
  */
 enum nvc_ns_op {
 	NVC_NS_CREATE = 1,
@@ -419,15 +470,16 @@ enum nvc_ns_op {
 	NVC_NS_FORMAT = 3,
 	NVC_NS_ATTACH = 4,
 	NVC_NS_SWITCH = 5,
+	NVC_NS_EVENTS = 6,
 };
 
 /**
  * struct nvc_ns_change - a change of a namespace
- * @blocks: of NVC_NS_CREATE
+ * @blocks: of NVC_NS_CREATE; of NVC_NS_EVENTS the placement handle
  * @op: enum nvc_ns_op
  * @nsid: the namespace, 1 to NVC_MAX_NS
  * @block_shift: of NVC_NS_CREATE and NVC_NS_FORMAT
- * @value: of NVC_NS_CREATE, NVC_NS_ATTACH and NVC_NS_SWITCH
+ * @value: of all but NVC_NS_DELETE and NVC_NS_FORMAT
  */
 struct nvc_ns_change {
 	u64 blocks;
@@ -468,7 +520,8 @@ int nvc_init(struct nvc *c, const struct nvc_config *config);
  * nvc_submit() - decide one command
  * @c: the device
  * @cmd: the command
- * @ranges: @cmd->nlb ranges if this is Dataset Management or Copy, else not used
+ * @ranges: @cmd->nlb ranges if this is Dataset Management, Copy or I/O Management
+ *	Send, else not used
  * @decision: the answer, whole
  *
  * A command that fails changes nothing but the counters.

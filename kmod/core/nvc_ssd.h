@@ -18,8 +18,8 @@
  * @gc_units: copied by garbage collection, wear levelling or recovery
  * @pad_units: programmed with nothing in them: after a flush or FUA, after a
  *	failed program, after a power cut
- * @programmed_units: all of them: @host_units + @gc_units + @pad_units, less
- *	@open_units. Over @host_units this is write amplification
+ * @programmed_units: all of them: @host_units + @gc_units + @pad_units +
+ *	@map_units, less @open_units. Over @host_units this is write amplification
  * @open_units: taken, but their program is not full yet
  * @programs: program operations
  * @erases: of lines and zones
@@ -45,11 +45,22 @@
  * @read_only: 1 when there are too few good blocks left to write
  * @discarded_units: of zones, written for the host and gone before they were
  *	programmed: with these, @programmed_units + @open_units +
- *	@discarded_units = @host_units + @gc_units + @pad_units
+ *	@discarded_units = @host_units + @gc_units + @pad_units + @map_units
  * @zones: zones there are
  * @active_zones: of these, open or closed
  * @open_zones: of these, open
  * @zone_erases: resets that had something to erase; also counted in @erases
+ * @keys: keys there are
+ * @value_units: that their values take
+ * @value_bytes: that their values have
+ * @erased_units: of the good blocks of lines erased
+ * @disturb_victims: of @victims, for having been read too often
+ * @retention_victims: of @victims, for their age alone
+ * @map_hits: units read or written for the host whose page of the map was in memory
+ * @map_misses: those whose page was not
+ * @map_reads: senses for pages of the map, of every cause
+ * @map_units: pages of the map written, of every cause
+ * @map_moved: of these, by collection of the map's own lines
  */
 struct nvc_ssd_stats {
 	u64 host_units;
@@ -84,6 +95,17 @@ struct nvc_ssd_stats {
 	u64 active_zones;
 	u64 open_zones;
 	u64 zone_erases;
+	u64 keys;
+	u64 value_units;
+	u64 value_bytes;
+	u64 erased_units;
+	u64 disturb_victims;
+	u64 retention_victims;
+	u64 map_hits;
+	u64 map_misses;
+	u64 map_reads;
+	u64 map_units;
+	u64 map_moved;
 };
 
 /**

@@ -25,7 +25,7 @@
  * @NVC_TRACE_MAX_ENTRIES: records of the largest ring
  */
 enum nvc_trace_size {
-	NVC_TRACE_VERSION = 2,
+	NVC_TRACE_VERSION = 3,
 	NVC_TRACE_PAGE = 4096,
 	NVC_TRACE_RECORD = 128,
 	NVC_TRACE_RANGES_EACH = 7,
@@ -48,6 +48,7 @@ enum nvc_trace_size {
  *	else of a change, whose records come one after the other
  * @NVC_TRACE_CUT: the power went
  * @NVC_TRACE_WAKE: the power is on again after it was switched off in order
+ * @NVC_TRACE_STATE: what was before is void: it goes on from a state made elsewhere
  */
 enum nvc_trace_kind {
 	NVC_TRACE_COMMAND = 1,
@@ -61,6 +62,7 @@ enum nvc_trace_kind {
 	NVC_TRACE_MODEL = 9,
 	NVC_TRACE_CUT = 10,
 	NVC_TRACE_WAKE = 11,
+	NVC_TRACE_STATE = 12,
 };
 
 /** enum nvc_trace_posted - instead of a status that the host got */
@@ -82,8 +84,8 @@ enum nvc_trace_posted {
  * @copied: when its data were copied
  * @completed: when its completion was written
  * @interrupted: when the interrupt was raised that announced it, maybe with others
- * @slba: first logical block
- * @nlb: logical blocks, or ranges
+ * @slba: first logical block, or as nvc_cmd.slba
+ * @nlb: logical blocks, ranges, or as nvc_cmd.nlb
  * @nsid: namespace
  * @opcode: of the command
  * @flags: enum nvc_flags
@@ -95,6 +97,7 @@ enum nvc_trace_posted {
  * @action: nvc_cmd.action
  * @option: nvc_cmd.option
  * @result: nvc_decision.result
+ * @key: nvc_cmd.key
  */
 struct nvc_trace_command {
 	u64 seq;
@@ -121,6 +124,7 @@ struct nvc_trace_command {
 	u8 action;
 	u8 option;
 	u64 result;
+	u64 key;
 };
 
 /**
@@ -141,7 +145,8 @@ struct nvc_trace_ranges {
 
 /**
  * struct nvc_trace_input - what all other inputs have in common
- * @seq: number of the input, but of NVC_TRACE_CONFIG
+ * @seq: number of the input; of NVC_TRACE_CONFIG 0; of NVC_TRACE_STATE that of the
+ *	latest one in the state
  * @kind: enum nvc_trace_kind
  * @slot: of NVC_TRACE_RULE; of NVC_TRACE_CACHE the controller, from 0
  * @set: of NVC_TRACE_RULE: 1 if there is a rule from now on; of NVC_TRACE_CACHE:
@@ -214,6 +219,18 @@ struct nvc_trace_ns {
 struct nvc_trace_model {
 	struct nvc_trace_input input;
 	u32 values[24];
+};
+
+/**
+ * struct nvc_trace_state - NVC_TRACE_STATE
+ * @input: seq, kind, now
+ * @size: nvc_snapshot.size of the state
+ * @checksum: nvc_snapshot.checksum of it
+ */
+struct nvc_trace_state {
+	struct nvc_trace_input input;
+	u64 size;
+	u64 checksum;
 };
 
 /**

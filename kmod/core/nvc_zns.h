@@ -193,6 +193,14 @@ u32 nvc_zone_report(const struct nvc *c, const struct nvc_cmd *cmd, u8 *buffer, 
 void nvc_zone_extend(struct nvc *c, const struct nvc_cmd *cmd, const u8 *data);
 
 /**
+ * nvc_zone_changed() - whether there is something new in the Changed Zone List
+ * @c: the device
+ *
+ * Return: nvc_counters.zone_changes.
+ */
+u64 nvc_zone_changed(const struct nvc *c);
+
+/**
  * nvc_zone_changes() - the Changed Zone List
  * @c: the device
  * @starts: NVC_ZONE_CHANGES entries: first blocks of zones that the controller changed

@@ -7,8 +7,6 @@
  */
 #include "ssd.h"
 
-#define MS 1000000ULL
-
 static bool in_flight(const struct nvc *c, const struct ssd_undo *entry)
 {
 	const struct ssd_slot *slot = &ssd_of(c)->a.slots[entry->slot];
@@ -65,7 +63,7 @@ static void undo(struct nvc *c, struct ssd_undo *entry, struct nvc_lost *lost)
 	lost->seq = entry->seq;
 	lost->first = (u64)entry->unit * SSD_UNIT_SECTORS + entry->first;
 	lost->count = entry->count;
-	nvc_unit_unmap(c, entry->unit);
+	nvc_unit_forget(c, entry->unit, c->now);
 	restore_sectors(c, entry);
 	s->stats.lost_units++;
 	if (!nvc_unit_mask(c, entry->unit))
@@ -125,13 +123,14 @@ static void rewrite_gone(struct nvc *c)
 	for (i = 0; i < s->shape.undos; i++) {
 		struct ssd_undo *entry = &s->a.undo[i];
 		u32 unit = entry->unit;
+		u32 home = entry->home;
 		bool gone = entry->gone && s->a.l2p[unit] == SSD_NONE;
 
 		memset(entry, 0, sizeof(*entry));
 		if (!gone || !nvc_unit_mask(c, unit))
 			continue;
 		nvc_gc_room(c);
-		nvc_gc_append(c, unit, s->time);
+		nvc_gc_append(c, unit, home, s->time);
 	}
 }
 
@@ -171,13 +170,22 @@ static void restart(struct nvc *c, u64 ready)
 	s->gc.copied = 0;
 	s->gc.seen = 0;
 	s->gc.clock = 0;
+	s->gc.pace = 0;
 	s->time = ready;
 }
 
 /* Switched off in order, what collection had in hand is on the medium too. */
 void nvc_ssd_wake(struct nvc *c)
 {
-	nvc_stream_pad(c, SSD_GC);
+	u32 i;
+
+	nvc_mapping_save(c);
+	for (i = 0; i < SSD_STREAMS; i++)
+		if (!ssd_of_host(i))
+			nvc_stream_pad(c, i);
+	/* a line is no older, whatever clock there is now */
+	ssd_of(c)->epoch += ssd_of(c)->time - c->now;
+	ssd_of(c)->gc.due = 0;
 	restart(c, c->now);
 }
 
@@ -195,11 +203,12 @@ u32 nvc_ssd_cut(struct nvc *c, struct nvc_lost *lost, u64 *ready)
 	u32 n;
 	u32 i;
 
-	*ready = c->now + c->config.model.recovery * MS + scan_time(c);
+	*ready = c->now + c->config.model.recovery * SSD_MS + scan_time(c);
 	nvc_gc_stop(c);
 	n = undo_all(c, lost);
 	restart(c, *ready);
 	rewrite_gone(c);
+	nvc_mapping_save(c);
 	for (i = 0; i < SSD_STREAMS; i++)
 		nvc_stream_pad(c, i);
 	s->stats.power_cuts++;

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /* What a device with a model can be asked and told from outside. */
+#include "kv.h"
 #include "zns.h"
 
 static void count_lines(const struct ssd *s, struct nvc_ssd_stats *stats)
@@ -18,6 +19,17 @@ static void count_lines(const struct ssd *s, struct nvc_ssd_stats *stats)
 	stats->least_erases = least == SSD_NEVER ? 0 : least;
 }
 
+/* Pages of the map are units too, but no logical ones. */
+static u32 mapped_units(const struct ssd *s)
+{
+	u32 unit = ssd_all_units(&s->shape);
+	u32 pages = 0;
+
+	while (unit-- > s->shape.units)
+		pages += s->a.l2p[unit] != SSD_NONE;
+	return s->stats.mapped_units - pages;
+}
+
 static void count_zones(const struct zns *zns, struct nvc_ssd_stats *stats)
 {
 	u32 z = zns->head;
@@ -33,6 +45,13 @@ static void count_zones(const struct zns *zns, struct nvc_ssd_stats *stats)
 	} while (z != zns->head);
 }
 
+static void count_keys(const struct kv *kv, struct nvc_ssd_stats *stats)
+{
+	stats->keys = kv->keys;
+	stats->value_units = kv->live;
+	stats->value_bytes = kv->bytes;
+}
+
 void nvc_stats(const struct nvc *c, struct nvc_ssd_stats *stats)
 {
 	const struct ssd *s = ssd_of(c);
@@ -45,6 +64,7 @@ void nvc_stats(const struct nvc *c, struct nvc_ssd_stats *stats)
 	stats->programmed_units = stats->programs * s->shape.per_program;
 	for (i = 0; i < SSD_STREAMS; i++)
 		stats->open_units += s->streams[i].fill;
+	stats->mapped_units = mapped_units(s);
 	stats->units = s->shape.units;
 	stats->lines = s->shape.lines;
 	stats->free_lines = s->free_lines;
@@ -52,6 +72,8 @@ void nvc_stats(const struct nvc *c, struct nvc_ssd_stats *stats)
 	count_lines(s, stats);
 	if (c->config.kind == NVC_ZNS)
 		count_zones(zns_of(c), stats);
+	if (c->config.kind == NVC_KV)
+		count_keys(kv_of(c), stats);
 }
 
 u32 nvc_place(const struct nvc *c, u32 unit)

@@ -22,6 +22,21 @@ static void shape_lanes(const struct nvc_model *m, struct ssd_shape *s)
 	s->per_program = s->per_page * m->program_pages;
 }
 
+/*
+ * Pages of the map may fill a quarter of each of their lines, if half of its blocks
+ * are bad a half: whatever lines there are, collecting the emptiest gives back as
+ * much as it takes. Beside these lines one is open, and one is needed to copy to.
+ */
+static void shape_map(const struct nvc_model *m, u64 units, struct ssd_shape *s)
+{
+	if (!m->mapping_cache)
+		return;
+	s->map_pages = ceil_div(units, 1 << SSD_MAP_SHIFT);
+	s->map_lines = ceil_div(4ULL * s->map_pages, s->per_line) + 2;
+	s->spare_lines += s->map_lines;
+	s->frames = nvc_min(nvc_max(m->mapping_cache >> 2, 1), s->map_pages);
+}
+
 /* Blocks are made as long as a scaled-down drive needs, or there are as many as it needs. */
 static int shape_lines(const struct nvc_model *m, u64 units, struct ssd_shape *s)
 {
@@ -40,7 +55,8 @@ static int shape_lines(const struct nvc_model *m, u64 units, struct ssd_shape *s
 	s->words = rows * s->lanes;
 	s->per_line = rows * across;
 	s->map_words = ceil_div(s->per_line, 64);
-	lines = ceil_div(units, s->per_line) + SSD_SPARE_LINES;
+	shape_map(m, units, s);
+	lines = ceil_div(units, s->per_line) + s->spare_lines;
 	if (m->pages && m->blocks && m->blocks < lines)
 		return -ERANGE;
 	lines = m->pages && m->blocks ? m->blocks : nvc_max(lines, ceil_div(total, s->per_line));
@@ -60,10 +76,24 @@ static int shape_no_lines(struct ssd_shape *s)
 	return 0;
 }
 
-static void shape_buffer(const struct nvc_model *m, struct ssd_shape *s)
+/*
+ * Each handle has an open line. Isolated for good it has another for collection, and
+ * may leave one more behind: see gc.c.
+ */
+static void shape_handles(const struct nvc_model *m, struct ssd_shape *s)
 {
-	s->slots = nvc_max(4, (m->buffer >> 2) / s->per_program);
-	s->undos = m->plp ? 0 : s->slots * s->per_program + WHOLE_UNITS;
+	u32 kept = m->fdp_persistent ? m->fdp_handles : 0;
+
+	s->handles = m->fdp_handles;
+	s->spare_lines = SSD_SPARE_LINES + s->handles + 2 * kept;
+	s->reserve = SSD_RESERVE + kept;
+}
+
+/* Keys have a log of their own, see kv_log.c. */
+static void shape_buffer(const struct nvc_model *m, bool keys, struct ssd_shape *s)
+{
+	s->slots = nvc_max(4 + s->handles, (m->buffer >> 2) / s->per_program);
+	s->undos = keys || m->plp ? 0 : s->slots * s->per_program + WHOLE_UNITS;
 }
 
 /* Logical units that have no zones. */
@@ -85,13 +115,16 @@ int nvc_shape(const struct nvc_config *config, struct ssd_shape *shape)
 		return -EINVAL;
 	if (!m->pages && !m->blocks)
 		return -EINVAL;
-	if (units >= SSD_NONE)
+	if ((m->fdp_handles || m->mapping_cache) && config->kind != NVC_SSD)
+		return -EINVAL;
+	if (units + (units >> SSD_MAP_SHIFT) + 1 >= SSD_NONE)
 		return -ERANGE;
 	shape->units = units;
 	shape_lanes(m, shape);
+	shape_handles(m, shape);
 	err = units ? shape_lines(m, units, shape) : shape_no_lines(shape);
 	if (!err)
-		shape_buffer(m, shape);
+		shape_buffer(m, config->kind == NVC_KV, shape);
 	return err;
 }
 
@@ -122,7 +155,7 @@ size_t nvc_ssd_layout(const struct ssd_shape *s, u32 channels, u8 *memory,
 	size_t lines = s->lines;
 	size_t at = 0;
 
-	a->l2p = carve(memory, &at, (size_t)s->units * sizeof(u32));
+	a->l2p = carve(memory, &at, (size_t)ssd_all_units(s) * sizeof(u32));
 	a->p2l = carve(memory, &at, lines * s->per_line * sizeof(u32));
 	a->valid = carve(memory, &at, lines * s->map_words * sizeof(u64));
 	a->bad = carve(memory, &at, lines * s->lane_words * sizeof(u64));
@@ -132,6 +165,8 @@ size_t nvc_ssd_layout(const struct ssd_shape *s, u32 channels, u8 *memory,
 	a->channels = carve(memory, &at, channels * sizeof(struct ssd_timeline));
 	a->slots = carve(memory, &at, s->slots * sizeof(struct ssd_slot));
 	a->undo = carve(memory, &at, (size_t)s->undos * sizeof(struct ssd_undo));
+	a->frames = carve(memory, &at, (size_t)s->frames * sizeof(struct ssd_frame));
+	a->frame_of = carve(memory, &at, (size_t)s->map_pages * sizeof(u32));
 	return at;
 }
 

@@ -4,6 +4,7 @@
  * memory that nothing else tells. What follows from them is made anew, and
  * nothing in them is believed: see thaw.c.
  */
+#include "kv.h"
 #include "snapshot.h"
 #include "zns.h"
 
@@ -17,7 +18,10 @@ static u64 layout(void)
 		sizeof(struct nvc), sizeof(struct nvc_ns), sizeof(struct nvc_counters),
 		sizeof(struct nvc_slot), sizeof(struct ssd), sizeof(struct ssd_line),
 		sizeof(struct ssd_undo), sizeof(struct ssd_slot), sizeof(struct ssd_die),
-		sizeof(struct ssd_timeline), sizeof(struct zns), sizeof(struct zns_zone),
+		sizeof(struct ssd_frame),
+		sizeof(struct ssd_timeline), sizeof(struct nvc_model), sizeof(struct zns),
+		sizeof(struct zns_zone), sizeof(struct kv), sizeof(struct kv_slot),
+		sizeof(struct kv_undo),
 	};
 	u64 hash = 0xcbf29ce484222325ULL;
 	u32 i;

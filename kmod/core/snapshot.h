@@ -5,7 +5,7 @@
 
 #include "ssd.h"
 
-#define NVC_MAX_PARTS 16
+#define NVC_MAX_PARTS 20
 /* No time of a snapshot is later, ns: 146 years; and no count is larger. So sums do not wrap. */
 #define NVC_MOST 0x4000000000000000ULL
 

@@ -47,7 +47,11 @@ static void ssd_init(struct nvc *c)
 	s->free_head = SSD_NONE;
 	s->gc.victim = SSD_NONE;
 	s->gc.wear = SSD_NONE;
-	memset(s->a.l2p, 0xff, (size_t)g->units * sizeof(u32));
+	s->gc.refresh = SSD_NONE;
+	s->gc.due = SSD_NEVER;
+	memset(s->a.l2p, 0xff, (size_t)ssd_all_units(g) * sizeof(u32));
+	memset(s->a.frames, 0xff, (size_t)g->frames * sizeof(struct ssd_frame));
+	memset(s->a.frame_of, 0xff, (size_t)g->map_pages * sizeof(u32));
 	for (i = 0; i < g->dies; i++)
 		s->a.dies[i] = (struct ssd_die){ .channel = i % c->config.model.channels };
 	memset(s->a.channels, 0, c->config.model.channels * sizeof(struct ssd_timeline));
@@ -92,10 +96,18 @@ static __always_inline u64 read_run(struct nvc *c, u32 unit, u32 n, u64 ready)
 	if (place == SSD_NONE || ssd_swept(c, unit))
 		return ready;
 	line = ssd_line_of(s, place);
-	if (!ssd_buffered(c, line, place))
+	if (!ssd_buffered(c, line, place)) {
+		ssd_disturb(c, line);
 		return nand_read(c, place % s->shape.per_line, n, ready, true);
+	}
 	s->stats.buffer_hits += n;
 	return ready;
+}
+
+/* Units that lie behind one another on one page. Returns when they have left the medium. */
+u64 nvc_ssd_read_run(struct nvc *c, u32 unit, u32 n, u64 ready)
+{
+	return read_run(c, unit, n, ready);
 }
 
 /* Nothing goes to the host without a link. */
@@ -109,8 +121,11 @@ u64 nvc_ssd_read_units(struct nvc *c, u32 unit, u32 last, struct ssd_timeline *l
 {
 	u64 ready = c->now + c->config.model.fw_read_large;
 	const struct ssd *s = ssd_of(c);
-	u64 end = ready;
+	u64 end;
 
+	if (s->shape.map_pages)
+		ready = nvc_mapping_read(c, unit, last, ready);
+	end = ready;
 	while (unit <= last) {
 		u32 n = s->a.l2p[unit] == SSD_NONE ? 1 : page_run(s, unit, last);
 		u64 there = read_run(c, unit, n, ready);
@@ -126,11 +141,13 @@ static __always_inline u64 read_sectors(struct nvc *c, struct nvc_extent at,
 {
 	u32 unit = at.first / SSD_UNIT_SECTORS;
 	u32 last = (at.first + at.count - 1) / SSD_UNIT_SECTORS;
+	u64 ready = c->now + c->config.model.fw_read;
 
 	if (unit != last)
 		return nvc_ssd_read_units(c, unit, last, link);
-	return send(c, link, read_run(c, unit, 1, c->now + c->config.model.fw_read),
-		    at.count << NVC_MIN_BLOCK_SHIFT);
+	if (ssd_of(c)->shape.map_pages)
+		ready = nvc_mapping_read(c, unit, last, ready);
+	return send(c, link, read_run(c, unit, 1, ready), at.count << NVC_MIN_BLOCK_SHIFT);
 }
 
 /**
@@ -145,18 +162,23 @@ u64 nvc_ssd_read(struct nvc *c, struct nvc_extent at)
 	return read_sectors(c, at, NULL);
 }
 
-static u64 ssd_read(struct nvc *c, struct nvc_extent at)
+static void ssd_read(struct nvc *c, const struct nvc_cmd *cmd, struct nvc_decision *decision)
 {
+	struct nvc_extent at = nvc_extent(&c->ns[cmd->nsid - 1], cmd->slba, cmd->nlb);
+
+	/* first, as it does not depend on the rest: so little has to be kept meanwhile */
+	decision->data = nvc_note_read(c, cmd, at);
 	ssd_begin(c);
-	return read_sectors(c, at, &ssd_of(c)->link_out);
+	decision->target = read_sectors(c, at, &ssd_of(c)->link_out);
+	nvc_keep_busy(c, decision->target);
 }
 
 static u64 ssd_target(struct nvc *c, const struct nvc_cmd *cmd, const struct nvc_ns *ns,
 		      const struct nvc_range *ranges)
 {
-	if (cmd->opcode == NVC_READ)
-		return ssd_read(c, nvc_extent(ns, cmd->slba, cmd->nlb));
 	ssd_begin(c);
+	if (cmd->opcode == NVC_READ)
+		return read_sectors(c, nvc_extent(ns, cmd->slba, cmd->nlb), &ssd_of(c)->link_out);
 	ssd_of(c)->began = ssd_of(c)->closings;
 	return nvc_ssd_change(c, cmd, ns, ranges);
 }
@@ -175,7 +197,7 @@ static u32 ssd_parts(const struct nvc *c, struct nvc_part *parts)
 	u32 n = 0;
 
 	parts[n++] = nvc_part(&s->link_in, s + 1);
-	parts[n++] = array(a->l2p, (size_t)g->units * sizeof(*a->l2p));
+	parts[n++] = array(a->l2p, (size_t)ssd_all_units(g) * sizeof(*a->l2p));
 	parts[n++] = array(a->bad, (size_t)g->lines * g->lane_words * sizeof(*a->bad));
 	parts[n++] = array(a->lines, (size_t)g->lines * sizeof(*a->lines));
 	parts[n++] = array(a->heads, ((size_t)g->per_line + 1) * sizeof(*a->heads));
@@ -183,6 +205,7 @@ static u32 ssd_parts(const struct nvc *c, struct nvc_part *parts)
 	parts[n++] = array(a->channels, c->config.model.channels * sizeof(*a->channels));
 	parts[n++] = array(a->slots, g->slots * sizeof(*a->slots));
 	parts[n++] = array(a->undo, (size_t)g->undos * sizeof(*a->undo));
+	parts[n++] = array(a->frames, (size_t)g->frames * sizeof(*a->frames));
 	return n;
 }
 

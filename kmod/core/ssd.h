@@ -11,21 +11,37 @@
 #define NVC_CORE_SSD_H
 
 #include "internal.h"
+#include "nvc_fdp.h"
 #include "timeline.h"
 
 #define SSD_NONE	NVC_UNMAPPED
 #define SSD_UNIT_SHIFT	12
 #define SSD_UNIT_SECTORS (1U << (SSD_UNIT_SHIFT - NVC_MIN_BLOCK_SHIFT))
-/* Lines that must not hold data: open ones, two for collection, and slack. */
+/* Lines that must not hold data: open ones, two for collection, and slack; more with handles. */
 #define SSD_SPARE_LINES	8
 /* Free lines that only collection may take. */
 #define SSD_RESERVE	2
 #define SSD_LEVELS	4
+/* Units of a page: 32 of each of 8 planes. */
+#define SSD_MAX_PAGE	256
+/* Units that one page of the map says of where they lie: 4 bytes each, in 4 KiB. */
+#define SSD_MAP_SHIFT	10
 #define SSD_NEVER	(~0ULL)
+#define SSD_MS		1000000ULL
 /* Of ns for a byte. */
 #define SSD_COST_SHIFT	24
 
-enum ssd_stream_id { SSD_COLD, SSD_HOT, SSD_GC, SSD_STREAMS };
+/*
+ * With handles hosts write through SSD_PLACED + handle, and what collection keeps
+ * apart of that goes to SSD_KEPT + handle; else to SSD_GC. Pages of the map have
+ * lines of their own.
+ */
+enum ssd_stream_id {
+	SSD_COLD, SSD_HOT, SSD_GC, SSD_MAP, SSD_PLACED,
+	SSD_KEPT = SSD_PLACED + NVC_MAX_RUHS,
+	SSD_STREAMS = SSD_KEPT + NVC_MAX_RUHS,
+};
+
 enum ssd_line_state { SSD_FREE, SSD_OPEN, SSD_CLOSED, SSD_RETIRED };
 enum ssd_policy { SSD_GREEDY, SSD_COST_BENEFIT, SSD_FIFO, SSD_CHOICE, SSD_RANDOM, SSD_POLICIES };
 
@@ -45,6 +61,13 @@ enum ssd_policy { SSD_GREEDY, SSD_COST_BENEFIT, SSD_FIFO, SSD_CHOICE, SSD_RANDOM
  * @slots: programs that the buffer holds
  * @undos: entries of the undo log, 0 for none
  * @together: planes of a lane
+ * @spare_lines: that must not hold data
+ * @reserve: of these, free ones that only collection may take
+ * @handles: reclaim unit handles
+ * @map_pages: of the map, where not all of it is in memory; else 0. Behind the
+ *	logical units they are units as well, in @l2p, @p2l and on lines
+ * @map_lines: set aside for them
+ * @frames: pages of the map that memory holds
  */
 struct ssd_shape {
 	u32 units;
@@ -61,6 +84,12 @@ struct ssd_shape {
 	u32 slots;
 	u32 undos;
 	u32 together;
+	u32 spare_lines;
+	u32 reserve;
+	u32 handles;
+	u32 map_pages;
+	u32 map_lines;
+	u32 frames;
 };
 
 /**
@@ -86,6 +115,9 @@ struct ssd_die {
  * @erases: so far
  * @good: blocks that are not bad
  * @state: enum ssd_line_state
+ * @stream: that filled it, or fills it
+ * @reads: of its pages since it was begun
+ * @opened: ns of the drive's life, see struct ssd, when it was begun
  * @closed: value of ssd.closings when it was closed
  * @programmed: ns, its latest program is done
  */
@@ -97,6 +129,9 @@ struct ssd_line {
 	u32 erases;
 	u32 good;
 	u32 state;
+	u32 stream;
+	u32 reads;
+	u64 opened;
 	u64 closed;
 	u64 programmed;
 };
@@ -142,6 +177,7 @@ struct ssd_slot {
  * @first: first sector written, in the unit
  * @count: sectors written
  * @whole: of a write that must not be torn: number of the part, from 1; else 0
+ * @home: stream that collection copies what was at @old to
  */
 struct ssd_undo {
 	u64 seq;
@@ -155,6 +191,21 @@ struct ssd_undo {
 	u8 first;
 	u8 count;
 	u8 whole;
+	u8 home;
+};
+
+/**
+ * struct ssd_frame - memory for a page of the map
+ * @page: which, or SSD_NONE
+ * @used: since the hand passed
+ * @dirty: the medium has it otherwise
+ * @there: ns, it has been read
+ */
+struct ssd_frame {
+	u32 page;
+	u16 used;
+	u16 dirty;
+	u64 there;
 };
 
 /**
@@ -170,6 +221,8 @@ struct ssd_undo {
  * @channels: time of each
  * @slots: the write buffer
  * @undo: a ring
+ * @frames: pages of the map in memory
+ * @frame_of: where each of them is there, or SSD_NONE
  */
 struct ssd_arrays {
 	u32 *l2p;
@@ -183,6 +236,8 @@ struct ssd_arrays {
 	struct ssd_timeline *channels;
 	struct ssd_slot *slots;
 	struct ssd_undo *undo;
+	struct ssd_frame *frames;
+	u32 *frame_of;
 };
 
 /**
@@ -194,15 +249,39 @@ struct ssd_arrays {
  * @copied: ns, the latest copy is programmed
  * @seen: ns, the latest that collection read is there
  * @wear: cold line to be collected next, or SSD_NONE
+ * @refresh: the line that was last taken to be refreshed, or SSD_NONE
+ * @pace: ns, what was moved last to refresh a line is programmed
+ * @due: ns, no line needs to be refreshed before
+ * @moved: units of the victim that are to be told of
+ * @first: the first of them
  */
 struct ssd_gc {
 	u32 victim;
 	u32 word;
 	u32 wear_next;
 	u32 wear;
+	u32 moved;
+	u32 first;
+	u32 refresh;
+	u64 pace;
+	u64 due;
 	u64 clock;
 	u64 copied;
 	u64 seen;
+};
+
+/**
+ * struct ssd_placement - reclaim unit handles, and what was noted of them
+ * @ruhs: the handles; @room_units is not kept up to date
+ * @events: the latest, by whether they are of the controller
+ * @noted: so far, of either
+ * @stream: that the command in hand writes to
+ */
+struct ssd_placement {
+	struct nvc_ruh ruhs[NVC_MAX_RUHS];
+	struct nvc_fdp_event events[2][NVC_FDP_EVENTS];
+	u64 noted[2];
+	u64 stream;
 };
 
 /**
@@ -217,16 +296,20 @@ struct ssd_gc {
  * @link_out: PCIe to the host
  * @streams: open lines
  * @gc: collection
+ * @placement: of hosts' data
  * @stats: counters; what can be derived is zero
  * @free_head: first line of the free list
  * @free_lines: of it
  * @closings: lines closed so far
  * @began: of them, before the command in hand
  * @slot: next of the buffer
+ * @map_lines: with pages of the map, or for them
+ * @hand: frame that is looked at next for its page to be given up
  * @words: programs of the host so far, those being filled included
  * @undo_at: place of the next entry of the log
  * @time: ns, nothing will be asked for earlier: when the latest command came, or
  *	in the idle time after it
+ * @epoch: ns, what a time is short of the drive's life, whose clock is never set
  * @durable: ns, all host programs started are done
  * @latest: the same, since the command began
  * @random: source of chance
@@ -244,15 +327,19 @@ struct ssd {
 	struct ssd_timeline link_out;
 	struct ssd_stream streams[SSD_STREAMS];
 	struct ssd_gc gc;
+	struct ssd_placement placement;
 	struct nvc_ssd_stats stats;
 	u32 free_head;
 	u32 free_lines;
 	u64 closings;
 	u64 began;
 	u64 words;
+	u32 map_lines;
+	u32 hand;
 	u32 slot;
 	u32 undo_at;
 	u64 time;
+	u64 epoch;
 	u64 durable;
 	u64 latest;
 	u64 random;
@@ -263,6 +350,18 @@ struct ssd {
 static inline struct ssd *ssd_of(const struct nvc *c)
 {
 	return c->state;
+}
+
+/* The handle that data of a stream were written through, or SSD_NONE. */
+static inline u32 ssd_handle(u32 id)
+{
+	return id < SSD_PLACED ? SSD_NONE : (id - SSD_PLACED) % NVC_MAX_RUHS;
+}
+
+/* Streams that hosts write to. */
+static inline bool ssd_of_host(u32 id)
+{
+	return id != SSD_GC && id != SSD_MAP && id < SSD_KEPT;
 }
 
 static inline u32 ssd_line_of(const struct ssd *s, u32 place)
@@ -282,7 +381,23 @@ static inline u64 *ssd_valid_map(const struct ssd *s, u32 line)
 
 static inline bool ssd_in_list(const struct ssd *s, u32 line)
 {
-	return s->a.lines[line].state == SSD_CLOSED && s->gc.victim != line;
+	const struct ssd_line *l = &s->a.lines[line];
+
+	return l->state == SSD_CLOSED && l->stream != SSD_MAP && s->gc.victim != line;
+}
+
+/* Free lines that are not set aside for the map. */
+static inline u32 ssd_free_lines(const struct ssd *s)
+{
+	u32 aside = s->shape.map_lines - nvc_min(s->map_lines, s->shape.map_lines);
+
+	return s->free_lines - nvc_min(aside, s->free_lines);
+}
+
+/* All that lies on lines: logical units, and pages of the map. */
+static inline u32 ssd_all_units(const struct ssd_shape *shape)
+{
+	return shape->units + shape->map_pages;
 }
 
 /* The sectors of a unit that read as data, one bit each. */
@@ -307,6 +422,13 @@ static inline bool ssd_swept(const struct nvc *c, u32 unit)
 	return unit - s->sweep_from < s->sweep_to - s->sweep_from && !nvc_unit_mask(c, unit);
 }
 
+/* A page of @line is read. */
+static inline void ssd_disturb(struct nvc *c, u32 line)
+{
+	if (++ssd_of(c)->a.lines[line].reads == c->config.model.read_disturb)
+		ssd_of(c)->gc.due = 0;
+}
+
 /* Whether the unit at @place of @line is still in the controller's memory. */
 static inline bool ssd_buffered(const struct nvc *c, u32 line, u32 place)
 {
@@ -320,7 +442,7 @@ static inline void ssd_begin(struct nvc *c)
 {
 	struct ssd *s = ssd_of(c);
 
-	if (c->config.model.gc_background || s->sweep_from < s->sweep_to)
+	if (c->config.model.gc_background || s->sweep_from < s->sweep_to || c->now >= s->gc.due)
 		nvc_ssd_catch_up(c);
 	s->time = c->now;
 }
@@ -357,6 +479,7 @@ void nvc_line_mark_bad(struct ssd *s, u32 line, u32 lane);
 void nvc_unit_drop(struct nvc *c, u32 place);
 void nvc_unit_place(struct nvc *c, u32 unit, u32 place);
 void nvc_unit_unmap(struct nvc *c, u32 unit);
+void nvc_unit_forget(struct nvc *c, u32 unit, u64 ready);
 void nvc_unit_lose(struct nvc *c, u32 unit);
 void nvc_sweep_add(struct nvc *c, struct nvc_extent at);
 void nvc_sweep(struct nvc *c, u32 budget);
@@ -365,17 +488,43 @@ void nvc_sweep(struct nvc *c, u32 budget);
 u32 nvc_random(struct ssd *s, u32 below);
 u32 nvc_stream_word(struct nvc *c, u32 id);
 void nvc_stream_append(struct nvc *c, u32 id, u32 unit, u64 ready);
+bool nvc_stream_write(struct nvc *c, u32 id, u32 unit, u64 ready);
 void nvc_stream_pad(struct nvc *c, u32 id);
+void nvc_stream_leave(struct nvc *c, u32 id);
+u32 nvc_stream_room(const struct ssd *s, u32 id);
 
 /* victim.c */
+bool nvc_movable(const struct ssd *s, u32 line);
 u32 nvc_victim(struct nvc *c);
 
+/* mapcache.c */
+u64 nvc_mapping_read(struct nvc *c, u32 unit, u32 last, u64 ready);
+u64 nvc_mapping_write(struct nvc *c, u32 unit, u64 ready);
+u64 nvc_mapping_change(struct nvc *c, u32 unit, u64 ready);
+void nvc_mapping_collect(struct nvc *c, u32 line);
+void nvc_mapping_save(struct nvc *c);
+bool nvc_mapping_thaw(struct nvc *c);
+
 /* gc.c */
-bool nvc_gc_step(struct nvc *c, u64 now);
+void nvc_gc_begin(struct nvc *c, u32 line);
+u32 nvc_gc_step(struct nvc *c, u64 now);
+u32 nvc_gc_units(const struct ssd *s, u32 line, u32 at, u8 *offsets);
+void nvc_gc_erase(struct nvc *c, u32 line, u64 ready);
 void nvc_gc_stop(struct nvc *c);
-void nvc_gc_append(struct nvc *c, u32 unit, u64 ready);
+void nvc_gc_append(struct nvc *c, u32 unit, u32 id, u64 ready);
 void nvc_gc_room(struct nvc *c);
 void nvc_gc_idle(struct nvc *c);
+
+/* refresh.c */
+void nvc_refresh(struct nvc *c);
+
+/* place.c */
+u32 nvc_place_home(const struct nvc *c, u32 stream);
+void nvc_place_begin(struct nvc *c, const struct nvc_cmd *cmd);
+void nvc_place_update(struct nvc *c, const struct nvc_cmd *cmd, const struct nvc_range *ranges);
+void nvc_place_moving(struct nvc *c, u32 unit);
+void nvc_place_moved(struct nvc *c);
+bool nvc_place_sound(const struct nvc *c);
 
 /* buffer.c */
 u32 nvc_buffer_slot(struct ssd *s, u32 base, u64 *at);
@@ -389,6 +538,9 @@ void nvc_undo_moved(struct ssd *s, u32 from, u32 to);
 void nvc_ssd_reset(struct nvc *c);
 u64 nvc_ssd_read(struct nvc *c, struct nvc_extent at);
 u64 nvc_ssd_read_units(struct nvc *c, u32 unit, u32 last, struct ssd_timeline *link);
+u64 nvc_ssd_read_run(struct nvc *c, u32 unit, u32 n, u64 ready);
+u64 nvc_ssd_write_units(struct nvc *c, struct nvc_extent to, bool whole, u64 at, u32 *used);
+u64 nvc_ssd_finish(struct nvc *c, const struct nvc_cmd *cmd, u64 end, u32 used);
 u64 nvc_ssd_change(struct nvc *c, const struct nvc_cmd *cmd, const struct nvc_ns *ns,
 		   const struct nvc_range *ranges);
 void nvc_ssd_settle(struct nvc *c);
@@ -397,7 +549,10 @@ void nvc_ssd_settle(struct nvc *c);
 u32 nvc_ssd_cut(struct nvc *c, struct nvc_lost *lost, u64 *ready);
 void nvc_ssd_wake(struct nvc *c);
 
-/* thaw.c */
+/* thaw.c, stream_thaw.c */
 bool nvc_ssd_thaw(struct nvc *c);
+bool nvc_line_bare(const struct ssd *s, u32 line, u32 from, u32 to);
+bool nvc_stream_used(const struct nvc *c, u32 id);
+bool nvc_streams_sound(const struct nvc *c);
 
 #endif

@@ -17,7 +17,8 @@ static void close_line(struct nvc *c, struct ssd_stream *stream)
 
 	line->state = SSD_CLOSED;
 	line->closed = s->closings++;
-	nvc_line_put(s, stream->line, nvc_line_key(c, stream->line));
+	if (line->stream != SSD_MAP)
+		nvc_line_put(s, stream->line, nvc_line_key(c, stream->line));
 	stream->line = SSD_NONE;
 }
 
@@ -26,18 +27,35 @@ static u32 word_base(const struct ssd *s, const struct ssd_stream *stream)
 	return stream->line * s->shape.per_line + stream->word * s->shape.per_program;
 }
 
+static void open_line(struct nvc *c, u32 id)
+{
+	u64 retention = c->config.model.retention * SSD_MS;
+	struct ssd *s = ssd_of(c);
+	struct ssd_stream *stream = &s->streams[id];
+
+	stream->line = nvc_line_alloc(s);
+	stream->word = 0;
+	s->a.lines[stream->line].stream = id;
+	s->map_lines += id == SSD_MAP;
+	s->a.lines[stream->line].opened = s->time + s->epoch;
+	if (retention)
+		s->gc.due = nvc_min(s->gc.due, s->time + retention);
+	if (id >= SSD_PLACED && ssd_of_host(id))
+		s->placement.ruhs[ssd_handle(id)].reclaim_units++;
+}
+
 /* Goes to the next word on a good block, if need be of a new line. False if there is none. */
-static bool next_word(struct nvc *c, struct ssd_stream *stream)
+static bool next_word(struct nvc *c, u32 id)
 {
 	struct ssd *s = ssd_of(c);
 	const struct ssd_shape *g = &s->shape;
+	struct ssd_stream *stream = &s->streams[id];
 
 	for (;;) {
 		if (stream->line == SSD_NONE) {
 			if (!s->free_lines)
 				return false;
-			stream->line = nvc_line_alloc(s);
-			stream->word = 0;
+			open_line(c, id);
 		}
 		while (stream->word < g->words &&
 		       ssd_bad(s, stream->line, stream->word % g->lanes))
@@ -49,9 +67,10 @@ static bool next_word(struct nvc *c, struct ssd_stream *stream)
 }
 
 /* The block of the word turned out bad: what is current of it goes to the next word. */
-static void move_word(struct nvc *c, struct ssd_stream *stream)
+static void move_word(struct nvc *c, u32 id)
 {
 	struct ssd *s = ssd_of(c);
+	struct ssd_stream *stream = &s->streams[id];
 	u32 from = word_base(s, stream);
 	u32 fill = stream->fill;
 	u32 line = stream->line;
@@ -60,8 +79,8 @@ static void move_word(struct nvc *c, struct ssd_stream *stream)
 	s->stats.pad_units += s->shape.per_program - fill;
 	nvc_line_mark_bad(s, line, stream->word++ % s->shape.lanes);
 	stream->fill = 0;
-	next_word(c, stream);
-	if (stream != &s->streams[SSD_GC])
+	next_word(c, id);
+	if (ssd_of_host(id))
 		s->a.slots[stream->slot].base = word_base(s, stream);
 	for (i = 0; i < fill; i++) {
 		u32 place = from + i;
@@ -85,7 +104,7 @@ static bool program_fails(struct nvc *c)
 	u32 chance = c->config.model.program_fail;
 	struct ssd *s = ssd_of(c);
 
-	return chance && !s->stats.read_only && s->free_lines > SSD_RESERVE + 1 &&
+	return chance && !s->stats.read_only && ssd_free_lines(s) > s->shape.reserve + 1 &&
 	       nvc_random(s, MILLION) < chance;
 }
 
@@ -98,7 +117,7 @@ static void program_word(struct nvc *c, u32 id)
 	struct ssd_line *line;
 
 	while (program_fails(c)) {
-		move_word(c, stream);
+		move_word(c, id);
 		done = nvc_nand_program(c, stream->word, done);
 	}
 	line = &s->a.lines[stream->line];
@@ -107,10 +126,10 @@ static void program_word(struct nvc *c, u32 id)
 	stream->fill = 0;
 	stream->ready = 0;
 	stream->word++;
-	if (id == SSD_GC)
-		s->gc.copied = nvc_max(s->gc.copied, done);
-	else
+	if (ssd_of_host(id))
 		nvc_buffer_done(s, stream->slot, done);
+	else
+		s->gc.copied = nvc_max(s->gc.copied, done);
 }
 
 /**
@@ -124,7 +143,7 @@ u32 nvc_stream_word(struct nvc *c, u32 id)
 {
 	struct ssd_stream *stream = &ssd_of(c)->streams[id];
 
-	if (!stream->fill && !next_word(c, stream))
+	if (!stream->fill && !next_word(c, id))
 		return SSD_NONE;
 	return word_base(ssd_of(c), stream);
 }
@@ -153,6 +172,25 @@ void nvc_stream_append(struct nvc *c, u32 id, u32 unit, u64 ready)
 }
 
 /**
+ * nvc_stream_write() - write a unit, in a word that is begun if need be
+ * @c: the device
+ * @id: enum ssd_stream_id
+ * @unit: logical, or a page of the map
+ * @ready: ns, when the data are there
+ *
+ * Return: false if no line is free: then it is lost.
+ */
+bool nvc_stream_write(struct nvc *c, u32 id, u32 unit, u64 ready)
+{
+	if (nvc_stream_word(c, id) == SSD_NONE) {
+		nvc_unit_lose(c, unit);
+		return false;
+	}
+	nvc_stream_append(c, id, unit, ready);
+	return true;
+}
+
+/**
  * nvc_stream_pad() - program what there is of a word
  * @c: the device
  * @id: enum ssd_stream_id
@@ -165,4 +203,40 @@ void nvc_stream_pad(struct nvc *c, u32 id)
 		return;
 	stream->ready = nvc_max(stream->ready, ssd_of(c)->time);
 	program_word(c, id);
+}
+
+/**
+ * nvc_stream_leave() - close the line of a stream, full or not
+ * @c: the device
+ * @id: enum ssd_stream_id
+ */
+void nvc_stream_leave(struct nvc *c, u32 id)
+{
+	struct ssd_stream *stream = &ssd_of(c)->streams[id];
+
+	nvc_stream_pad(c, id);
+	if (stream->line != SSD_NONE)
+		close_line(c, stream);
+}
+
+/**
+ * nvc_stream_room() - what the line of a stream still takes
+ * @s: the SSD
+ * @id: enum ssd_stream_id
+ *
+ * Return: units; 0 too if there is no line.
+ */
+u32 nvc_stream_room(const struct ssd *s, u32 id)
+{
+	const struct ssd_stream *stream = &s->streams[id];
+	const struct ssd_shape *g = &s->shape;
+	u32 word = stream->word;
+	u32 left = 0;
+
+	if (stream->line == SSD_NONE)
+		return 0;
+	for (; word % g->lanes; word++)
+		left += !ssd_bad(s, stream->line, word % g->lanes);
+	left += (g->words - word) / g->lanes * s->a.lines[stream->line].good;
+	return left * g->per_program - stream->fill;
 }

@@ -31,14 +31,16 @@ static bool sound_collection(const struct ssd *s)
 {
 	const struct ssd_gc *gc = &s->gc;
 
-	return nvc_sound(gc->clock) && nvc_sound(gc->copied) && nvc_sound(gc->seen) &&
+	return nvc_sound(gc->clock) && nvc_sound(gc->pace) && nvc_sound(gc->copied) &&
+	       nvc_sound(gc->seen) &&
 	       (gc->wear_next < s->shape.lines || !gc->wear_next) &&
 	       (gc->wear < s->shape.lines || gc->wear == SSD_NONE);
 }
 
 static bool sound_numbers(const struct ssd *s)
 {
-	return nvc_sound(s->time) && nvc_sound(s->durable) && nvc_sound(s->latest) &&
+	return nvc_sound(s->time) && nvc_sound(s->time + s->epoch) &&
+	       nvc_sound(s->durable) && nvc_sound(s->latest) &&
 	       nvc_sound(s->closings) && nvc_sound(s->words) && s->began <= s->closings &&
 	       s->stats.read_only <= 1 && s->slot < s->shape.slots &&
 	       (s->undo_at < s->shape.undos || !s->undo_at) &&
@@ -110,7 +112,8 @@ static bool thaw_lines(struct ssd *s)
 		line->good = good_blocks(s, i);
 		line->valid = 0;
 		if (line->state > SSD_RETIRED || line->erases >> 31 || line->closed > s->closings ||
-		    !nvc_sound(line->programmed))
+		    !nvc_sound(line->opened) ||
+		    line->stream >= SSD_STREAMS || !nvc_sound(line->programmed))
 			return false;
 		if ((line->state == SSD_FREE && !nvc_line_room(s, i)) ||
 		    (line->state == SSD_RETIRED && nvc_line_room(s, i)))
@@ -145,10 +148,15 @@ static u64 valid_bit(const struct ssd *s, u32 place)
 	return 1ULL << (place % s->shape.per_line % 64);
 }
 
-/* Takes a place for one. False if it cannot hold data, or was taken. */
-static bool claim(struct ssd *s, u32 place)
+/* Takes a place for a unit, or a page of the map. False if it cannot be there, or was taken. */
+static bool claim(struct ssd *s, u32 place, bool map)
 {
+	bool of_map;
+
 	if (!holds_data(s, place) || *valid_word(s, place) & valid_bit(s, place))
+		return false;
+	of_map = s->a.lines[ssd_line_of(s, place)].stream == SSD_MAP;
+	if (of_map != map)
 		return false;
 	*valid_word(s, place) |= valid_bit(s, place);
 	return true;
@@ -159,6 +167,8 @@ static bool sound_unit(const struct nvc *c, u32 unit)
 {
 	const struct ssd *s = ssd_of(c);
 
+	if (unit >= s->shape.units)
+		return true;
 	if (s->a.l2p[unit] == SSD_NONE)
 		return !nvc_unit_mask(c, unit) || s->stats.read_only;
 	return nvc_unit_mask(c, unit) || (unit >= s->sweep_from && unit < s->sweep_to);
@@ -172,88 +182,20 @@ static bool thaw_units(struct nvc *c)
 
 	memset(s->a.valid, 0, (size_t)s->shape.lines * s->shape.map_words * sizeof(u64));
 	s->stats.mapped_units = 0;
-	for (unit = 0; unit < s->shape.units; unit++) {
+	for (unit = 0; unit < ssd_all_units(&s->shape); unit++) {
 		u32 place = s->a.l2p[unit];
 
 		if (!sound_unit(c, unit))
 			return false;
 		if (place == SSD_NONE)
 			continue;
-		if (!claim(s, place))
+		if (!claim(s, place, unit >= s->shape.units))
 			return false;
 		s->a.p2l[place] = unit;
 		s->a.lines[ssd_line_of(s, place)].valid++;
 		s->stats.mapped_units++;
 	}
 	return true;
-}
-
-/* Whether nothing in @line from place @from to @to is current. */
-static bool nothing_between(const struct ssd *s, u32 line, u32 from, u32 to)
-{
-	const u64 *map = ssd_valid_map(s, line);
-
-	for (; from < to; from++)
-		if (map[from / 64] >> (from % 64) & 1)
-			return false;
-	return true;
-}
-
-/* A word in work is on a good block, and what is to be written holds nothing. */
-static bool sound_stream(const struct ssd *s, const struct ssd_stream *stream)
-{
-	const struct ssd_shape *g = &s->shape;
-
-	if (stream->line == SSD_NONE)
-		return !stream->fill;
-	if (stream->line >= g->lines || s->a.lines[stream->line].state != SSD_OPEN ||
-	    stream->word > g->words || stream->fill >= g->per_program || !nvc_sound(stream->ready))
-		return false;
-	if (stream->fill && (stream->word == g->words ||
-			     ssd_bad(s, stream->line, stream->word % g->lanes)))
-		return false;
-	return nothing_between(s, stream->line, stream->word * g->per_program + stream->fill,
-			       g->per_line);
-}
-
-/* A stream of the host with a word in work has the slot of it. */
-static bool has_slot(const struct ssd *s, u32 id)
-{
-	const struct ssd_stream *stream = &s->streams[id];
-
-	if (id == SSD_GC || !stream->fill)
-		return true;
-	return stream->slot < s->shape.slots && s->a.slots[stream->slot].done == SSD_NEVER;
-}
-
-/* Each has a line of its own; no other line is open, and no other slot waits for its word. */
-static bool sound_streams(const struct ssd *s)
-{
-	u32 filling = 0;
-	u32 lines = 0;
-	u32 i;
-
-	for (i = 0; i < SSD_STREAMS; i++) {
-		const struct ssd_stream *stream = &s->streams[i];
-		const struct ssd_stream *next = &s->streams[(i + 1) % SSD_STREAMS];
-
-		if (!sound_stream(s, stream) || !has_slot(s, i))
-			return false;
-		if (stream->line != SSD_NONE && stream->line == next->line)
-			return false;
-		lines += stream->line != SSD_NONE;
-		filling += i != SSD_GC && stream->fill;
-	}
-	for (i = 0; i < s->shape.lines; i++)
-		lines -= s->a.lines[i].state == SSD_OPEN;
-	for (i = 0; i < s->shape.slots; i++) {
-		filling -= s->a.slots[i].done == SSD_NEVER;
-		if (!nvc_sound(s->a.slots[i].done) && s->a.slots[i].done != SSD_NEVER)
-			return false;
-	}
-	return !lines && !filling &&
-	       (!s->streams[SSD_COLD].fill || !s->streams[SSD_HOT].fill ||
-		s->streams[SSD_COLD].slot != s->streams[SSD_HOT].slot);
 }
 
 static bool sound_victim(const struct ssd *s)
@@ -263,8 +205,21 @@ static bool sound_victim(const struct ssd *s)
 	if (line == SSD_NONE)
 		return true;
 	return line < s->shape.lines && s->a.lines[line].state == SSD_CLOSED &&
+	       s->a.lines[line].stream != SSD_MAP &&
 	       s->gc.word < s->shape.words &&
-	       nothing_between(s, line, 0, s->gc.word * s->shape.per_program);
+	       nvc_line_bare(s, line, 0, s->gc.word * s->shape.per_program);
+}
+
+/* What is on a line was written by a stream that there is. */
+static bool sound_owners(const struct nvc *c)
+{
+	const struct ssd *s = ssd_of(c);
+	u32 i;
+
+	for (i = 0; i < s->shape.lines; i++)
+		if (s->a.lines[i].state == SSD_CLOSED && !nvc_stream_used(c, s->a.lines[i].stream))
+			return false;
+	return true;
 }
 
 /* Free lines are in a ring, closed ones in that of what they are worth. */
@@ -318,11 +273,15 @@ static bool thaw_lists(struct nvc *c)
 	return listed == closed && ring_length(c, s->free_head, false, 0) == free;
 }
 
-static bool sound_undo(const struct ssd *s, const struct ssd_undo *entry)
+static bool sound_undo(const struct nvc *c, const struct ssd_undo *entry)
 {
+	const struct ssd *s = ssd_of(c);
+
 	if (entry->gone || !entry->seq)
 		return !entry->gone;
 	return entry->unit < s->shape.units && entry->slot < s->shape.slots && entry->count &&
+	       !ssd_of_host(entry->home) && entry->home != SSD_MAP && entry->home < SSD_STREAMS &&
+	       nvc_stream_used(c, entry->home) &&
 	       entry->first + entry->count <= SSD_UNIT_SECTORS;
 }
 
@@ -338,7 +297,7 @@ static bool claim_old(struct ssd *s, u32 entries, bool free)
 			continue;
 		if (free)
 			*valid_word(s, old) &= ~valid_bit(s, old);
-		else if (!claim(s, old))
+		else if (!claim(s, old, false))
 			return false;
 	}
 	return true;
@@ -349,15 +308,16 @@ static bool claim_old(struct ssd *s, u32 entries, bool free)
  * where something is yet to be written. Places of a device that is refused
  * stay taken: it is made anew.
  */
-static bool sound_log(struct ssd *s)
+static bool sound_log(struct nvc *c)
 {
+	struct ssd *s = ssd_of(c);
 	u32 n = s->shape.undos;
 	u32 i;
 
 	for (i = 0; i < n; i++)
-		if (!sound_undo(s, &s->a.undo[i]))
+		if (!sound_undo(c, &s->a.undo[i]))
 			return false;
-	return claim_old(s, n, false) && sound_streams(s) && claim_old(s, n, true);
+	return claim_old(s, n, false) && nvc_streams_sound(c) && claim_old(s, n, true);
 }
 
 /* Every unit programmed is somebody's. */
@@ -372,7 +332,7 @@ static bool sound_accounts(const struct nvc *c)
 		taken += s->streams[i].fill;
 	if (c->config.kind == NVC_ZNS)
 		taken += nvc_zns_open_units(c);
-	return taken == t->host_units + t->gc_units + t->pad_units;
+	return taken == t->host_units + t->gc_units + t->pad_units + t->map_units;
 }
 
 /**
@@ -386,7 +346,8 @@ bool nvc_ssd_thaw(struct nvc *c)
 	struct ssd *s = ssd_of(c);
 
 	if (!sound_numbers(s) || !sound_times(c) || !thaw_lines(s) || !thaw_units(c) ||
-	    !sound_log(s) || !sound_victim(s) || !thaw_lists(c) || !sound_accounts(c))
+	    !sound_log(c) || !sound_victim(s) || !sound_owners(c) || !thaw_lists(c) ||
+	    !sound_accounts(c) || !nvc_place_sound(c) || !nvc_mapping_thaw(c))
 		return false;
 	nvc_line_reserves(s);
 	/* nvc_stats() adds to these */

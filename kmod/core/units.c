@@ -53,6 +53,13 @@ void nvc_unit_unmap(struct nvc *c, u32 unit)
 	s->stats.mapped_units--;
 }
 
+/* The same of what hosts wrote, which the map is told of at @ready. */
+void nvc_unit_forget(struct nvc *c, u32 unit, u64 ready)
+{
+	nvc_unit_unmap(c, unit);
+	nvc_mapping_change(c, unit, ready);
+}
+
 /*
  * There is no free line for @unit. A drive comes never so far (see gc.c) but by
  * a snapshot that was made up; it is at its end then.
@@ -93,6 +100,6 @@ void nvc_sweep(struct nvc *c, u32 budget)
 		u32 unit = s->sweep_from++;
 
 		if (s->a.l2p[unit] != SSD_NONE && !nvc_unit_mask(c, unit))
-			nvc_unit_unmap(c, unit);
+			nvc_unit_forget(c, unit, c->now);
 	}
 }

@@ -87,7 +87,7 @@ static u32 greedy_line(const struct ssd *s)
 }
 
 /* Collecting it gives nothing back perhaps, but takes no more than it gives. */
-static bool movable(const struct ssd *s, u32 line)
+bool nvc_movable(const struct ssd *s, u32 line)
 {
 	return ssd_in_list(s, line) && s->a.lines[line].valid <= nvc_line_room(s, line);
 }
@@ -102,7 +102,7 @@ static void find_cold(struct nvc *c)
 		u32 line = s->gc.wear_next;
 
 		s->gc.wear_next = line + 1 < s->shape.lines ? line + 1 : 0;
-		if (movable(s, line) && s->a.lines[line].erases + c->config.model.wear_gap <=
+		if (nvc_movable(s, line) && s->a.lines[line].erases + c->config.model.wear_gap <=
 					s->stats.most_erases)
 			s->gc.wear = line;
 	}
@@ -121,7 +121,7 @@ u32 nvc_victim(struct nvc *c)
 	u32 cold = s->gc.wear;
 
 	s->gc.wear = SSD_NONE;
-	if (cold != SSD_NONE && movable(s, cold)) {
+	if (cold != SSD_NONE && nvc_movable(s, cold)) {
 		s->stats.wear_victims++;
 		return cold;
 	}

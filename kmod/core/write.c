@@ -12,6 +12,8 @@ static u32 temperature(const struct nvc *c, u32 unit)
 	u32 place = s->a.l2p[unit];
 	const struct ssd_line *line;
 
+	if (s->shape.handles)
+		return s->placement.stream;
 	if (!c->config.model.hot_cold || place == SSD_NONE)
 		return SSD_COLD;
 	line = &s->a.lines[ssd_line_of(s, place)];
@@ -47,6 +49,7 @@ static u64 merge(struct nvc *c, const struct part *part, u64 at)
 	if (ssd_swept(c, part->unit) || ssd_buffered(c, line, place))
 		return at;
 	s->stats.merge_reads++;
+	ssd_disturb(c, line);
 	return nvc_nand_read(c, place - line * s->shape.per_line, 1, at, true);
 }
 
@@ -57,6 +60,7 @@ static u64 write_unit(struct nvc *c, const struct part *part, u64 at, u32 *used)
 	u32 id = temperature(c, part->unit);
 	struct ssd_stream *stream = &s->streams[id];
 	struct ssd_undo entry;
+	u64 ready;
 	u32 old;
 
 	if (!stream->fill) {
@@ -70,12 +74,17 @@ static u64 write_unit(struct nvc *c, const struct part *part, u64 at, u32 *used)
 		}
 		at = nvc_buffer_take(s, id, base, at);
 	}
-	at = merge(c, part, at);
+	/* what is buffered need not wait for the map, unless the rest of the unit is read */
+	ready = merge(c, part, nvc_mapping_write(c, part->unit, at));
+	if (part->count < SSD_UNIT_SECTORS)
+		at = ready;
 	old = s->a.l2p[part->unit];
 	memset(&entry, 0, sizeof(entry));
+	entry.home = old == SSD_NONE ? SSD_GC :
+		     nvc_place_home(c, s->a.lines[ssd_line_of(s, old)].stream);
 	if (s->shape.undos)
 		entry.mask = nvc_unit_mask(c, part->unit);
-	nvc_stream_append(c, id, part->unit, at);
+	nvc_stream_append(c, id, part->unit, ready);
 	entry.seq = c->seq;
 	entry.word = s->a.slots[stream->slot].word;
 	entry.slot = stream->slot;
@@ -87,12 +96,14 @@ static u64 write_unit(struct nvc *c, const struct part *part, u64 at, u32 *used)
 	entry.whole = part->whole;
 	nvc_undo_log(s, &entry);
 	s->stats.host_units++;
+	if (s->shape.handles)
+		s->placement.ruhs[ssd_handle(id)].host_units++;
 	*used |= 1 << id;
 	return at;
 }
 
 /* Every unit of an extent. Returns when the last is in the buffer. */
-static u64 write_units(struct nvc *c, struct nvc_extent to, bool whole, u64 at, u32 *used)
+u64 nvc_ssd_write_units(struct nvc *c, struct nvc_extent to, bool whole, u64 at, u32 *used)
 {
 	u64 end = to.first + to.count;
 	u64 buffered = at;
@@ -115,18 +126,24 @@ static u64 units_of(struct nvc_extent at)
 	return (at.first + at.count - 1) / SSD_UNIT_SECTORS - at.first / SSD_UNIT_SECTORS + 1;
 }
 
+static void pad_streams(struct nvc *c, u32 used)
+{
+	u32 id;
+
+	for (id = 0; used >> id; id++)
+		if (used >> id & 1)
+			nvc_stream_pad(c, id);
+}
+
 /* What was written is done: when it is in the buffer, or when it is on the medium. */
-static u64 finish(struct nvc *c, const struct nvc_cmd *cmd, u64 end, u32 used)
+u64 nvc_ssd_finish(struct nvc *c, const struct nvc_cmd *cmd, u64 end, u32 used)
 {
 	struct ssd *s = ssd_of(c);
 
 	c->read_only = s->stats.read_only;
 	if (c->config.model.plp || (nvc_cached(c, cmd) && !(cmd->flags & NVC_FUA)))
 		return end;
-	if (used & 1 << SSD_COLD)
-		nvc_stream_pad(c, SSD_COLD);
-	if (used & 1 << SSD_HOT)
-		nvc_stream_pad(c, SSD_HOT);
+	pad_streams(c, used);
 	return nvc_max(end, s->latest);
 }
 
@@ -140,8 +157,8 @@ static u64 ssd_write(struct nvc *c, const struct nvc_cmd *cmd, struct nvc_extent
 
 	s->latest = 0;
 	at = ssd_book(&s->link_in, c->now, c->now + m->fw_write, time);
-	end = write_units(c, to, cmd->nlb <= m->awupf + 1, at, &used);
-	return finish(c, cmd, end + units_of(to) * m->fw_write_unit, used);
+	end = nvc_ssd_write_units(c, to, cmd->nlb <= m->awupf + 1, at, &used);
+	return nvc_ssd_finish(c, cmd, end + units_of(to) * m->fw_write_unit, used);
 }
 
 /* Of sectors that hold data; the others are deallocated at the destination too. */
@@ -156,8 +173,8 @@ static u64 copy_extent(struct nvc *c, struct nvc_extent from, struct nvc_extent 
 		run.count = nvc_map_run(&c->written, from, &written);
 		to.count = run.count;
 		if (written)
-			end = nvc_max(end, write_units(c, to, false,
-						       nvc_ssd_read(c, run), used));
+			end = nvc_max(end, nvc_ssd_write_units(c, to, false, nvc_ssd_read(c, run),
+							       used));
 		else
 			nvc_sweep_add(c, to);
 		from.first += run.count;
@@ -182,7 +199,7 @@ static u64 ssd_copy(struct nvc *c, const struct nvc_cmd *cmd, const struct nvc_n
 		end = nvc_max(end, copy_extent(c, from, nvc_extent(ns, to, 0), &used));
 		to += ranges[i].nlb;
 	}
-	return finish(c, cmd, end, used);
+	return nvc_ssd_finish(c, cmd, end, used);
 }
 
 static u64 ssd_compare(struct nvc *c, struct nvc_extent at)
@@ -197,8 +214,9 @@ static u64 ssd_compare(struct nvc *c, struct nvc_extent at)
 /* Programs what is in the buffer and not under way yet. */
 void nvc_ssd_settle(struct nvc *c)
 {
-	nvc_stream_pad(c, SSD_COLD);
-	nvc_stream_pad(c, SSD_HOT);
+	u32 handles = (1 << ssd_of(c)->shape.handles) - 1;
+
+	pad_streams(c, 1 << SSD_COLD | 1 << SSD_HOT | handles << SSD_PLACED);
 }
 
 static u64 ssd_flush(struct nvc *c)
@@ -233,6 +251,8 @@ static u64 ssd_deallocate(struct nvc *c, const struct nvc_cmd *cmd, const struct
 u64 nvc_ssd_change(struct nvc *c, const struct nvc_cmd *cmd, const struct nvc_ns *ns,
 		   const struct nvc_range *ranges)
 {
+	if (ssd_of(c)->shape.handles)
+		nvc_place_begin(c, cmd);
 	switch (cmd->opcode) {
 	case NVC_FLUSH:
 		return ssd_flush(c);
@@ -249,6 +269,10 @@ u64 nvc_ssd_change(struct nvc *c, const struct nvc_cmd *cmd, const struct nvc_ns
 	case NVC_WRITE_ZEROES:
 		nvc_sweep_add(c, nvc_extent(ns, cmd->slba, cmd->nlb));
 		return c->now + c->config.model.fw_write;
+	case NVC_IO_SEND:
+		if (cmd->action == NVC_RUH_UPDATE)
+			nvc_place_update(c, cmd, ranges);
+		return c->now + c->config.model.fw_write;
 	default: /* Write Uncorrectable is only noted */
 		return c->now + c->config.model.fw_write;
 	}
@@ -258,6 +282,8 @@ u64 nvc_ssd_change(struct nvc *c, const struct nvc_cmd *cmd, const struct nvc_ns
 void nvc_ssd_catch_up(struct nvc *c)
 {
 	ssd_of(c)->began = ssd_of(c)->closings;
+	if (c->now >= ssd_of(c)->gc.due)
+		nvc_refresh(c);
 	nvc_gc_idle(c);
 	nvc_sweep(c, SWEEP);
 }

@@ -53,8 +53,9 @@ static const char *zone_problem(const struct nvc_model *m)
 		return "zone_capacity is not a multiple of 4 KiB";
 	if (m->zone_max_active && m->zone_max_open > m->zone_max_active)
 		return "zone_max_open is larger than zone_max_active: open zones are active";
-	if (m->zone_append && (!power_of_two(m->zone_append) || m->zone_append < UNIT_KIB))
-		return "zone_append is not a power of two from 4 KiB on";
+	/* ZASL is its exponent, in units of 4 KiB, and 0 says that there is no limit */
+	if (m->zone_append && (!power_of_two(m->zone_append) || m->zone_append < 2 * UNIT_KIB))
+		return "zone_append is not a power of two from 8 KiB on";
 	if (m->channels * m->dies % dies_of(m))
 		return "zone_dies does not divide the dies of all channels";
 	return NULL;

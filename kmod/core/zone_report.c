@@ -123,6 +123,11 @@ void nvc_zone_extend(struct nvc *c, const struct nvc_cmd *cmd, const u8 *data)
 	memcpy(zns->extensions + (size_t)z * zns->shape.extension, data, zns->shape.extension);
 }
 
+u64 nvc_zone_changed(const struct nvc *c)
+{
+	return c->counters.zone_changes;
+}
+
 u32 nvc_zone_changes(struct nvc *c, u64 *starts, bool clear)
 {
 	struct zns *zns = zns_of(c);

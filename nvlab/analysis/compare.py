@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from nvlab.analysis.hist import Histogram
@@ -14,7 +14,10 @@ from nvlab.record.format import OPS
 
 @dataclass(frozen=True, eq=False)
 class Measurement:
-    """One direction of one load on one variant, over all its rounds. Latencies in ns from submission to completion."""
+    """One direction of one load on one variant, over all its repeats. Latencies in ns from submission to completion.
+
+    ``repeats``: the same of each repeat, by its number.
+    """
 
     variant: str
     ios: int
@@ -23,6 +26,7 @@ class Measurement:
     mean: float
     max: float
     latency: Histogram
+    repeats: Mapping[int, Measurement] = field(default_factory=dict)
 
     def percentile(self, percent: float) -> float:
         """A latency percentile in ns, never beyond the largest latency seen: the middle of its bucket may be."""
@@ -73,10 +77,12 @@ def _compare(load: str, variants: Mapping[str, Sequence[Workload]]) -> Iterator[
 
 
 def _rows(variants: Mapping[str, Sequence[Workload]], section: int, op: str) -> Iterator[Measurement]:
-    for variant, rounds in variants.items():
-        found = [(w, r) for w in rounds for r in w.results if r["section"] == section and r["op"] == op]
+    for variant, workloads in variants.items():
+        found = [(w, r) for w in workloads for r in w.results if r["section"] == section and r["op"] == op]
         if found:
-            yield _measure(variant, found, section, op)
+            numbers = dict.fromkeys(w.repeat for w, _ in found)
+            parts = {n: _measure(variant, [(w, r) for w, r in found if w.repeat == n], section, op) for n in numbers}
+            yield replace(_measure(variant, found, section, op), repeats=parts)
 
 
 def _measure(variant: str, found: Sequence[tuple[Workload, dict[str, Any]]], section: int, op: str) -> Measurement:

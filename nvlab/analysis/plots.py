@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _NINES = (0.0, 50.0, 90.0, 99.0, 99.9, 99.99, 99.999)
-_PERCENTILES = ((50.0, "o", "p50"), (90.0, "|", "p90"), (99.0, "D", "p99"), (99.9, "^", "p99.9"))
+PERCENTILES = ((50.0, "o", "p50"), (90.0, "|", "p90"), (99.0, "D", "p99"), (99.9, "^", "p99.9"))
 _LONGEST_NAME = 22
 _NICE_INTERVALS = (0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 60, 120, 300, 600, 1800, 3600)
 
@@ -45,7 +45,7 @@ def latency_cdf(run: Run, comparison: Comparison) -> Picture:
         # the last I/O is at 100 %, which no axis of nines can show: it stands half an I/O below
         height = -np.log10(1 - np.minimum(share, 1 - 0.5 / row.latency.total))
         line = {"color": style.color(index), "linestyle": style.DASHES[index % len(style.DASHES)]}
-        axes.step(latency, height, where="post", label=_short(row.variant), **line)
+        axes.step(latency, height, where="post", label=short(row.variant), **line)
     highest = max(row.latency.total for row in comparison.rows)
     shown = [p for p in _NINES if p == 0 or (100 - p) / 100 * highest >= 1]
     axes.set_yticks([-np.log10(1 - p / 100) for p in shown], [f"{p:g} %" for p in shown])
@@ -66,7 +66,7 @@ def latency_percentiles(run: Run, comparison: Comparison) -> Picture:
     """Median to 99.9th percentile of each variant on one logarithmic axis, with its factor to the baseline."""
     drawn, (axes,) = style.figure(run, 1.35 + 0.4 * len(comparison.rows))
     for index, row in enumerate(comparison.rows):
-        values = [row.percentile(p) for p, _, _ in _PERCENTILES]
+        values = [row.percentile(p) for p, _, _ in PERCENTILES]
         axes.plot(
             [values[0], values[-1]],
             [index, index],
@@ -75,7 +75,7 @@ def latency_percentiles(run: Run, comparison: Comparison) -> Picture:
             alpha=0.45,
             solid_capstyle="butt",
         )
-        for value, (_, marker, _) in zip(values, _PERCENTILES, strict=True):
+        for value, (_, marker, _) in zip(values, PERCENTILES, strict=True):
             axes.plot(
                 [value],
                 [index],
@@ -84,23 +84,23 @@ def latency_percentiles(run: Run, comparison: Comparison) -> Picture:
                 markersize=7,
                 markeredgewidth=2 if marker == "|" else 0,
             )
-    axes.set_yticks(range(len(comparison.rows)), [_short(row.variant) for row in comparison.rows])
+    axes.set_yticks(range(len(comparison.rows)), [short(row.variant) for row in comparison.rows])
     axes.set_ylim(len(comparison.rows) - 0.5, -0.6)
     axes.grid(axis="y", visible=False)
     style.latency_axis(axes.xaxis, *_latency_range(comparison, percentiles=True))
     axes.set(title=comparison.title, xlabel="latency, submission to completion")
-    _percentile_legend(axes)
+    percentile_legend(axes)
     _factors(axes, comparison)
     says = "Median (●), 90th (|), 99th (◆) and 99.9th (▲) percentile of latency, and p50 and p99 as multiples of the baseline's."
     return Picture(f"percentiles-{comparison.slug}", says, drawn)
 
 
-def _short(name: str) -> str:
+def short(name: str) -> str:
     """A name that leaves room for the data."""
     return name if len(name) <= _LONGEST_NAME else f"{name[: _LONGEST_NAME - 1]}…"
 
 
-def _percentile_legend(axes: Axes) -> None:
+def percentile_legend(axes: Axes) -> None:
     from matplotlib.lines import Line2D
 
     keys = [
@@ -114,7 +114,7 @@ def _percentile_legend(axes: Axes) -> None:
             markeredgewidth=2 if m == "|" else 0,
             label=n,
         )
-        for _, m, n in _PERCENTILES
+        for _, m, n in PERCENTILES
     ]
     axes.legend(
         handles=keys, ncols=4, loc="lower right", bbox_to_anchor=(1, 1), handlelength=1, columnspacing=0.9, fontsize=8
@@ -217,13 +217,13 @@ def layer_traffic(run: Run, load: str, variants: dict[str, list[LayerTraffic]]) 
     """Bytes read and written at each layer for one byte that the workload moved."""
     busy = {variant: layers for variant, layers in variants.items() if layers}
     drawn, panels = style.figure(
-        run, 0.75 + sum(0.42 + 0.3 * len(x) for x in busy.values()), rows=len(busy), sharex=True, **_heights(busy)
+        run, 0.75 + sum(0.42 + 0.3 * len(x) for x in busy.values()), rows=len(busy), sharex=True, **heights(busy)
     )
     for axes, (variant, layers) in zip(panels, busy.items(), strict=True):
         rows = np.arange(len(layers))
         axes.barh(rows - 0.19, [x.read for x in layers], 0.36, color=style.color(1), label="read")
         axes.barh(rows + 0.19, [x.written for x in layers], 0.36, color=style.color(2), label="written")
-        axes.set_yticks(rows, [_short(x.title) for x in layers])
+        axes.set_yticks(rows, [short(x.title) for x in layers])
         axes.set_ylim(len(layers) - 0.5, -0.5)
         axes.grid(axis="y", visible=False)
         axes.set_title(f"{load} on {variant}")
@@ -232,5 +232,6 @@ def layer_traffic(run: Run, load: str, variants: dict[str, list[LayerTraffic]]) 
     return Picture(f"layers-{load}", "What each layer read and wrote for every byte that the workload moved.", drawn)
 
 
-def _heights(busy: dict[str, list[LayerTraffic]]) -> dict[str, Any]:
+def heights(busy: Mapping[str, Sequence[Any]]) -> dict[str, Any]:
+    """Panels as high as what is drawn in them has rows."""
     return {"gridspec_kw": {"height_ratios": [len(layers) + 0.6 for layers in busy.values()]}}

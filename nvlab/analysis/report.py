@@ -11,11 +11,25 @@ from pathlib import Path
 from typing import Any
 
 from nvlab.analysis import style
+from nvlab.analysis.claims import Contrast, within
 from nvlab.analysis.compare import Comparison, comparisons
+from nvlab.analysis.drill import Felt, felt, kept
+from nvlab.analysis.durability import DURABILITY_HEAD, Durability, durability, durability_cells
+from nvlab.analysis.flags import notes, steadiness
+from nvlab.analysis.latencies import LATENCY_HEAD, LayerLatency, layer_latencies
 from nvlab.analysis.layers import LayerTraffic, layer_traffic
 from nvlab.analysis.plots import Picture
 from nvlab.analysis.runs import Run, Workload
-from nvlab.analysis.table import EMULATED, cells, human_latency, relative
+from nvlab.analysis.table import (
+    EMULATED,
+    EVENT_HEAD,
+    cells,
+    claim_cells,
+    event_cells,
+    human_latency,
+    latency_cells,
+    relative,
+)
 from nvlab.record import JOB, SCENARIO
 from nvlab.units import human_size
 
@@ -30,9 +44,14 @@ class Chapter:
 
     load: str
     tables: list[Comparison]
+    contrasts: list[Contrast]
     pictures: list[tuple[Picture, str]]
     layers: dict[str, list[LayerTraffic]]
+    latencies: dict[str, list[LayerLatency]]
+    durability: dict[str, list[Durability]]
     counters: list[tuple[str, str, dict[str, int]]]
+    events: dict[str, list[Felt]]
+    verdicts: dict[str, str]
     timeline: list[tuple[str, float, str]]
     job: str
 
@@ -58,9 +77,17 @@ def _content(run: Run, figures: Path) -> dict[str, Any]:
         "run": run,
         "facts": list(_facts(run)),
         "warnings": ([f"{EMULATED[0].upper()}{EMULATED[1:]}."] if run.emulated else [])
-        + list(run.facts.get("warnings", [])),
+        + list(run.facts.get("warnings", []))
+        + [f"{note}." for note in notes(run)],
         "chapters": [_chapter(run, load, variants, figures) for load, variants in run.loads().items()],
         "cells": cells,
+        "claim_cells": claim_cells,
+        "event_head": EVENT_HEAD,
+        "event_cells": event_cells,
+        "latency_head": LATENCY_HEAD,
+        "latency_cells": latency_cells,
+        "durability_head": DURABILITY_HEAD,
+        "durability_cells": durability_cells,
         "relative": relative,
         "scenario": scenario.read_text(encoding="utf-8") if scenario.is_file() else "",
         "provenance": json.dumps(run.facts.get("provenance", {}), indent=1),
@@ -79,6 +106,8 @@ def _facts(run: Run) -> Iterator[tuple[str, str]]:
         yield "CPUs", f"{cpu.get('online', '?')} ({cpu['model']})"
     if run.commit:
         yield "nvlab", run.commit
+    for said in steadiness(run):
+        yield "steady", said
     yield "fio", ", ".join(dict.fromkeys(workload.fio for workload in run.workloads if workload.fio)) or "not run"
     yield "scenario", f"{Path(run.facts['scenario']['source']).name}, sha256 {run.facts['scenario']['sha256'][:12]}"
 
@@ -90,7 +119,8 @@ def _machine(run: Run) -> str:
     if not guest:
         return "the host itself"
     how = {"kvm": "KVM", "tcg": "emulated (TCG)"}.get(run.accelerator, run.accelerator)
-    parts = [f"virtual machine, {how}"]
+    parts = ["bare metal" if run.accelerator == "none" else f"virtual machine, {how}"]
+    parts += [guest["place"]] if "place" in guest else []
     parts += [f"{guest['cpus']} CPUs"] if "cpus" in guest else []
     parts += [human_size(guest["memory"])] if "memory" in guest else []
     return ", ".join([*parts, f"QEMU {str(guest['qemu']).split()[0]}"] if guest.get("qemu") else parts)
@@ -99,14 +129,20 @@ def _machine(run: Run) -> str:
 def _chapter(run: Run, load: str, variants: dict[str, list[Workload]], figures: Path) -> Chapter:
     tables = [c for c in comparisons(run) if c.load == load]
     layers = {variant: layer_traffic(rounds[0]) for variant, rounds in variants.items()}
-    pictures = list(_pictures(run, load, variants, tables, layers))
+    latencies = {variant: found for variant, works in variants.items() if (found := layer_latencies(works))}
+    pictures = [*_pictures(run, load, variants, tables, layers), *_latency_pictures(run, load, latencies)]
     first = next(iter(variants.values()))[0]
     return Chapter(
         load=load,
         tables=tables,
+        contrasts=[c for c in within(run) if c.n > 1 and c.title in {t.title for t in tables}],
         pictures=[(p, style.write_figure(p.drawn, figures / p.name, p.says)) for p in pictures],
         layers=layers,
+        latencies=latencies,
+        durability={variant: table for variant, works in variants.items() if (table := durability(works[-1]))},
         counters=list(_counters(variants)),
+        events={str(w.facts["name"]): list(felt(w)) for w in _all(variants) if w.happened},
+        verdicts={str(w.facts["name"]): kept(w) for w in _all(variants) if w.verdict},
         timeline=list(_timeline(variants)),
         job=(first.path / JOB).read_text(encoding="utf-8"),
     )
@@ -129,6 +165,14 @@ def _pictures(
         yield plots.layer_traffic(run, load, layers)
 
 
+def _latency_pictures(run: Run, load: str, latencies: dict[str, list[LayerLatency]]) -> Iterator[Picture]:
+    from nvlab.analysis import layerplots
+
+    if latencies:
+        yield layerplots.waterfall(run, load, latencies)
+        yield layerplots.layer_percentiles(run, load, latencies)
+
+
 def _counters(variants: dict[str, list[Workload]]) -> Iterator[tuple[str, str, dict[str, int]]]:
     """What caches counted during the workload: variant, layer, counters that moved."""
     for variant, rounds in variants.items():
@@ -140,9 +184,13 @@ def _counters(variants: dict[str, list[Workload]]) -> Iterator[tuple[str, str, d
 
 def _timeline(variants: dict[str, list[Workload]]) -> Iterator[tuple[str, float, str]]:
     """Events, kernel messages and changes of state: workload, seconds since the first I/O, text."""
-    for workload in (w for rounds in variants.values() for w in rounds):
+    for workload in _all(variants):
         for t, text in sorted(_happenings(workload))[:_MAX_LOG]:
             yield str(workload.facts["name"]), (t - workload.first_io) / 1e9, text
+
+
+def _all(variants: dict[str, list[Workload]]) -> list[Workload]:
+    return [workload for rounds in variants.values() for workload in rounds]
 
 
 def _happenings(workload: Workload) -> Iterator[tuple[int, str]]:

@@ -15,13 +15,13 @@ from numpy.typing import NDArray
 
 from nvlab.analysis.hist import Histogram
 from nvlab.errors import UsageError
-from nvlab.record import EVENTS, WORKLOAD, WORKLOADS
+from nvlab.record import EVENTS, WORKLOAD
 from nvlab.record.convert import convert_workload
-from nvlab.record.format import BLOCK, COUNTERS, HISTOGRAM, LATENCY, RESULTS, STATES
+from nvlab.record.format import BLOCK, COUNTERS, HISTOGRAM, LATENCY, LAYER_LATENCY, LAYER_LATENCY_DTYPE, RESULTS, STATES
 from nvlab.record.rundir import RunDir
 
 #: what happens in every run, and says nothing on a figure
-_ROUTINE = ("start", "end", "progress", "kmsg", "unwatched")
+_ROUTINE = ("start", "end", "event-end", "progress", "kmsg", "unwatched")
 
 
 @dataclass(frozen=True)
@@ -52,6 +52,30 @@ class Workload:
     @property
     def baseline(self) -> bool:
         return bool(self.facts["baseline"])
+
+    @property
+    def repeat(self) -> int:
+        """Which repeat of the load it is, or is a round of; from 0."""
+        return int(self.facts.get("repeat", 0))
+
+    @property
+    def target(self) -> str:
+        """The name of what the load was on; its variant may be called otherwise, in a comparison."""
+        return str(self.facts.get("stack", {}).get("target", self.variant))
+
+    @property
+    def below(self) -> dict[str, list[str]]:
+        """What each thing of the lab is directly on, by name; empty without ``layers = true``."""
+        return dict(self.facts.get("stack", {}).get("below", {}))
+
+    @property
+    def counted(self) -> bool:
+        return bool(self.facts.get("counted", True))
+
+    @property
+    def steady(self) -> dict[str, Any]:
+        """The verdict over the rounds of which this is one (:class:`nvlab.workload.steady.Verdict`); empty without."""
+        return dict(self.facts.get("steady") or {})
 
     @property
     def started(self) -> int:
@@ -92,6 +116,11 @@ class Workload:
         return self._array(COUNTERS)
 
     @cached_property
+    def layers(self) -> NDArray[np.void]:
+        """Latencies counted at the block devices; of shape (0,) without ``layers = true``."""
+        return self._array(LAYER_LATENCY) if (self.path / LAYER_LATENCY).exists() else np.empty(0, LAYER_LATENCY_DTYPE)
+
+    @cached_property
     def results(self) -> list[dict[str, Any]]:
         """fio's summaries, one for each section and direction that did something."""
         return list(self._json(RESULTS)["results"])
@@ -114,9 +143,28 @@ class Workload:
     def events(self) -> list[dict[str, Any]]:
         return [json.loads(line) for line in (self.path / EVENTS).read_text(encoding="utf-8").splitlines()]
 
+    @property
+    def happened(self) -> list[dict[str, Any]]:
+        """What became of its ``[[event]]``s, see ``workload.json``."""
+        return list(self.facts.get("events", ()))
+
+    @property
+    def verdict(self) -> dict[str, Any]:
+        """What a ledger's load found afterwards (:class:`nvlab.workload.ledger.Verdict`); empty for other loads."""
+        return dict(self.facts.get("verdict", {}))
+
     def remarkable(self) -> list[dict[str, Any]]:
         """The events worth a mark on a figure: what was done or happened to the lab while there was I/O."""
         return [e for e in self.events if e["kind"] not in _ROUTINE and self.first_io <= e["t"] <= self.ended]
+
+    def failed(self) -> dict[str, tuple[int, int]]:
+        """Of each section in which I/Os failed: how many, and of how many; fio counts them in its figures all the same."""
+        found: dict[str, tuple[int, int]] = {}
+        for result in self.results:
+            if result["errors"]:
+                section = self.sections[result["section"]]
+                found[section] = (result["errors"], found.get(section, (0, 0))[1] + result["ios"])
+        return found
 
     def total_latency(self, section: int, op: int) -> Histogram:
         """fio's histogram of latency from submission to completion."""
@@ -164,11 +212,16 @@ class Workload:
 
 @dataclass(frozen=True, eq=False)
 class Run:
-    """One run: ``facts`` is its ``run.json``; ``workloads`` those that ended well, in the order in which they ran."""
+    """One run: ``facts`` is its ``run.json``; ``stages`` all that ended well, in the order in which they ran."""
 
     path: Path
     facts: dict[str, Any]
-    workloads: tuple[Workload, ...]
+    stages: tuple[Workload, ...]
+
+    @property
+    def workloads(self) -> tuple[Workload, ...]:
+        """The stages whose figures are the result: neither preconditioning, warm-up, nor rounds before the steady ones."""
+        return tuple(stage for stage in self.stages if stage.counted)
 
     @property
     def id(self) -> str:
@@ -180,12 +233,12 @@ class Run:
 
     @property
     def accelerator(self) -> str:
-        """What ran the guest: "kvm", "tcg", or "none" on a host of its own."""
+        """What ran the machine: "kvm", "tcg", another hypervisor, or "none" on bare metal."""
         return str(self.guest.get("accelerator", "none")).lower()
 
     @property
     def guest(self) -> dict[str, Any]:
-        """The virtual machine in which the lab ran; empty on a host of its own."""
+        """The machine on which the lab ran, a guest or another; empty where it was simulated."""
         return dict(self.facts.get("accelerator") or {})
 
     @property
@@ -210,7 +263,7 @@ class Run:
         return str(self.facts.get("provenance", {}).get("node", {}).get("kernel", {}).get("release", ""))
 
     def loads(self) -> dict[str, dict[str, list[Workload]]]:
-        """The workloads by load, then by variant, baseline first: one for each round."""
+        """The workloads by load, then by variant, baseline first: each repeat, with each of its rounds that counts."""
         grouped: dict[str, dict[str, list[Workload]]] = {}
         for workload in sorted(self.workloads, key=lambda w: not w.baseline):
             grouped.setdefault(workload.load, {}).setdefault(workload.variant, []).append(workload)
@@ -226,9 +279,8 @@ def load_run(path: Path) -> Run:
 
 
 def _workloads(path: Path) -> Iterator[Workload]:
-    for directory in sorted((path / WORKLOADS).iterdir()):
-        described = directory / WORKLOAD
-        facts = json.loads(described.read_text(encoding="utf-8")) if described.is_file() else {}
+    for directory in RunDir(path).stages():
+        facts = json.loads((directory / WORKLOAD).read_text(encoding="utf-8"))
         if facts.get("status") == "ok":
             _convert_once(directory)
             yield Workload(directory, facts)

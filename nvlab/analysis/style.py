@@ -83,8 +83,8 @@ def color(index: int) -> str:
     return SERIES[index % len(SERIES)]
 
 
-def figure(run: Run, height: float, rows: int = 1, **options: Any) -> tuple[Figure, list[Axes]]:
-    """A figure of the house's look with ``rows`` axes above each other; run id and commit in its caption."""
+def blank(height: float, caption: str, rows: int = 1, **options: Any) -> tuple[Figure, list[Axes]]:
+    """A figure of the house's look with ``rows`` axes above each other, and a caption below."""
     from matplotlib.figure import Figure
     from matplotlib.layout_engine import ConstrainedLayoutEngine
 
@@ -96,7 +96,13 @@ def figure(run: Run, height: float, rows: int = 1, **options: Any) -> tuple[Figu
         layout=ConstrainedLayoutEngine(rect=(0, below, 1, 1 - below)),
     )
     axes = drawn.subplots(rows, 1, squeeze=False, **options)[:, 0]
-    drawn.text(0.01, 0.03 / height, caption(run), fontsize=6, color=MUTED)
+    drawn.text(0.01, 0.03 / height, caption, fontsize=6, color=MUTED)
+    return drawn, list(axes)
+
+
+def figure(run: Run, height: float, rows: int = 1, **options: Any) -> tuple[Figure, list[Axes]]:
+    """The same for a run: its id and commit in the caption."""
+    drawn, axes = blank(height, caption(run), rows, **options)
     if run.emulated:
         drawn.text(
             0.55,
@@ -110,7 +116,7 @@ def figure(run: Run, height: float, rows: int = 1, **options: Any) -> tuple[Figu
             va="center",
             zorder=0,
         )
-    return drawn, list(axes)
+    return drawn, axes
 
 
 def caption(run: Run) -> str:

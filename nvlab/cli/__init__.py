@@ -10,7 +10,7 @@ import traceback
 from collections.abc import Sequence
 
 from nvlab import __version__
-from nvlab.cli import lab, machine, record
+from nvlab.cli import calibrate, claim, lab, machine, record
 from nvlab.errors import GuestLost, NvlabError
 
 
@@ -26,6 +26,8 @@ def parser() -> argparse.ArgumentParser:
     verbs = top.add_subparsers(dest="verb", required=True, metavar="VERB")
     lab.add_verbs(verbs)
     record.add_verbs(verbs)
+    claim.add_verbs(verbs)
+    calibrate.add_verbs(verbs)
     machine.add_verbs(verbs)
     return top
 

@@ -12,13 +12,20 @@ from typing import Any
 from nvlab.cli.verb import add_verb, result, screen_of
 from nvlab.errors import EnvironmentNotReady, UsageError
 
-_ON = "local: this machine itself; vm or vm:NAME: a guest that runs (default: this machine as the host of guests)"
+_ON = "local: this machine itself; ssh:HOST; vm or vm:NAME: a guest that runs (default: this machine as the host of guests)"
 
 
 def _doctor(args: argparse.Namespace) -> int:
     from nvlab.doctor.examine import Options, examine
 
-    report = examine(args.scenario, Options(args.on, args.kernel, args.cpus))
+    options = Options(args.on, args.kernel, args.cpus)
+    if args.tune:
+        from nvlab import tuner
+
+        tuned = tuner.tune(args.scenario, options, screen_of(args))
+        result(args, tuned.to_json(), tuned.text())
+        return 0 if tuned.left.ready else EnvironmentNotReady.exit_code
+    report = examine(args.scenario, options)
     result(args, report.to_json(), report.text())
     return 0 if report.ready else EnvironmentNotReady.exit_code
 
@@ -86,12 +93,13 @@ def add_verbs(verbs: Any) -> None:
         "doctor",
         _doctor,
         "say what keeps a lab from coming up here, what would distort its figures, and the cure of each",
-        "nvlab doctor scenarios/hybrid-nvme.toml",
+        "nvlab doctor scenarios/hybrid-nvme.toml --on local --tune",
     )
     doctor.add_argument("scenario", nargs="?", type=Path, help="a scenario file (default: what any lab may need)")
     doctor.add_argument("--on", default="", help=_ON)
     doctor.add_argument("--kernel", help="kernel that the guest would boot (see up)")
     doctor.add_argument("--cpus", type=int, default=4, help="CPUs that the guest would have (default: 4)")
+    doctor.add_argument("--tune", action="store_true", help="do what can be undone of the cures; nvlab down undoes it (root)")
     kmod = verbs.add_parser("kmod", help="the kernel module").add_subparsers(dest="action", required=True, metavar="ACTION")
     build = add_verb(kmod, "build", _kmod_build, "build nvlab.ko, or any module directory", "nvlab kmod build --into .")
     build.add_argument("directory", nargs="?", type=Path, help="a module's source directory (default: nvlab's own)")

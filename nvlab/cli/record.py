@@ -14,9 +14,20 @@ from nvlab.cli.verb import add_runs, add_scenario, add_verb, result, screen_of
 def _run(args: argparse.Namespace) -> int:
     from nvlab import controller
 
-    path = controller.run(args.lab, args.runs, sys.argv[1:], screen_of(args))
+    screen = screen_of(args)
+    path = controller.run(args.lab, args.runs, sys.argv[1:], screen)
+    for warning in _lost_flushes(path):
+        screen({"kind": "note", "text": f"! {warning}"})
     result(args, {"run": str(path)}, f"{path}\nNext: nvlab report {path.name}")
     return 0
+
+
+def _lost_flushes(path: Path) -> list[str]:
+    """What was found of FLUSH when it was tried on the lab, each once: a load may have many repeats."""
+    from nvlab.analysis.durability import swallowed
+    from nvlab.analysis.runs import load_run
+
+    return list(dict.fromkeys(said for work in load_run(path).workloads for said in swallowed(work)))
 
 
 def _simulate(args: argparse.Namespace) -> int:

@@ -36,6 +36,7 @@ def wants_of(scenario: Scenario, facts: Facts, cpus: int) -> Wants:
         listens={s.owner: (s.args["traddr"], int(s.args["trsvcid"])) for s in plan.steps if s.verb == "nvmet.port"},
         queues={s.owner: s.args["options"].get("nr_io_queues", 1) for s in plan.steps if s.verb == "fabrics.connect"},
         real=tuple(s.owner for s in plan.steps if s.verb == "disk.claim"),
+        layers=tuple(dict.fromkeys(f"workload.{work['load']}" for work in plan.workloads if work.get("layers"))),
     )
     return replace(wants, **_devices(plan))
 

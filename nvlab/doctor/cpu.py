@@ -3,16 +3,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
-from nvlab.doctor.facts import Facts
+from nvlab.doctor.facts import Facts, IdleState
 from nvlab.doctor.finding import Finding, listed
 from nvlab.doctor.wants import Wants
-from nvlab.units import format_cpus
+from nvlab.tuning import Cure
+from nvlab.units import format_cpus, parse_cpus
 
 SHALLOW = 10  # us; leaving a C-state that takes longer shows in the latency of a fast device
 STEAL = 0.05  # CPUs
-_CPUFREQ = "/sys/devices/system/cpu/cpufreq"
+OFTEN = 1.0  # interrupts a second
+_CPU = "/sys/devices/system/cpu"
+_CPUFREQ = f"{_CPU}/cpufreq"
 _GOOD_CLOCKS = ("tsc", "kvm-clock", "hyperv_clocksource_tsc_page")  # read without leaving the program (vDSO)
 
 
@@ -25,7 +28,12 @@ def governor(facts: Facts, wants: Wants) -> Iterator[Finding]:
             f"the frequency governor is {what}",
             "light loads are then measured on slow CPUs, heavy ones on fast CPUs: latency falls as load rises",
             f"cpupower frequency-set -g performance, or: echo performance | tee {_CPUFREQ}/policy*/scaling_governor",
+            tune=Cure("tune.set", _performance(others.values()), "the frequency governor is performance"),
         )
+
+
+def _performance(cpus: Iterable[str]) -> dict[str, str]:
+    return {f"{_CPU}/cpu{cpu}/cpufreq/scaling_governor": "performance" for part in cpus for cpu in parse_cpus(part)}
 
 
 def idle_states(facts: Facts, wants: Wants) -> Iterator[Finding]:
@@ -37,7 +45,12 @@ def idle_states(facts: Facts, wants: Wants) -> Iterator[Finding]:
             f"CPUs may enter deep C-states: {said}",
             "at low queue depth every command waits for a CPU to wake up: that time is added to the device's",
             f"cpupower idle-set -D {SHALLOW} (cpupower idle-set -E undoes it)",
+            tune=Cure("tune.set", {_disable(state, cpu): "1" for state in deep for cpu in state.cpus}, f"{said} disabled"),
         )
+
+
+def _disable(state: IdleState, cpu: int) -> str:
+    return f"{_CPU}/cpu{cpu}/cpuidle/{state.state}/disable"
 
 
 def turbo(facts: Facts, wants: Wants) -> Iterator[Finding]:
@@ -48,6 +61,7 @@ def turbo(facts: Facts, wants: Wants) -> Iterator[Finding]:
             "turbo is on",
             "the clock then depends on how warm the CPU is and on how many cores are busy, so runs differ by when they ran",
             "echo 1 > /sys/devices/system/cpu/intel_pstate/no_turbo, or: echo 0 > /sys/devices/system/cpu/cpufreq/boost",
+            tune=Cure("tune.set", {f"{_CPU}/{facts.turbo}": "1" if facts.turbo.endswith("no_turbo") else "0"}, "turbo is off"),
         )
 
 
@@ -61,6 +75,7 @@ def clock_source(facts: Facts, wants: Wants) -> Iterator[Finding]:
             f"the clock source is {facts.clocksource}",
             "each reading of the time leaves the program and asks a slow device, and fio reads it twice per command",
             f"echo {better} > {path}" if better else "boot with tsc=reliable clocksource=tsc, if dmesg says why it was not taken",
+            tune=Cure("tune.set", {path: better}, f"the clock source is {better}") if better else None,
         )
 
 
@@ -76,6 +91,23 @@ def shared_cores(facts: Facts, wants: Wants) -> Iterator[Finding]:
                 "what the load does on a sibling slows the device down by a third and more",
                 f'say cpus = "{whole}", or take the siblings offline: '
                 + "; ".join(f"echo 0 > /sys/devices/system/cpu/cpu{cpu}/online" for cpu in others),
+            )
+
+
+def interrupts(facts: Facts, wants: Wants) -> Iterator[Finding]:
+    """Interrupts of other hardware go to the CPUs of a device."""
+    for owner, cpus in wants.cpus.items():
+        others = format_cpus(set(facts.online) - set(cpus))
+        found = [each for each in facts.interrupts if each.rate >= OFTEN and set(each.cpus) & set(cpus)]
+        if found and others:
+            files = [f"/proc/irq/{each.number}/smp_affinity_list" for each in found]
+            yield Finding(
+                "distorts",
+                f"{owner} is served by CPUs {format_cpus(cpus)}, which also take the interrupts of "
+                + listed(f"{each.name} ({each.rate:.0f} a second since boot)" for each in found),
+                "each stops the worker that runs there, and what it serves is late by that",
+                f"echo {others} | tee {' '.join(files)} # at every boot: nvlab grub apply --cpus {format_cpus(cpus)}",
+                tune=Cure("tune.set", dict.fromkeys(files, others), f"{len(files)} interrupts are on CPUs {others}"),
             )
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Where doctor looks: this machine as the host of guests, this machine itself, or a guest that runs."""
+"""Where doctor looks: this machine as the host of guests, this machine itself, another one, or a guest that runs."""
 
 from __future__ import annotations
 
@@ -23,6 +23,7 @@ from nvlab.host.kernelfiles import kernel_files
 from nvlab.host.read import PATH
 from nvlab.host.survey import survey
 from nvlab.nodes import kernels, kvm
+from nvlab.nodes.ssh import Ssh
 from nvlab.nodes.state import state_dir
 from nvlab.nodes.vm import Guest
 from nvlab.units import GIB
@@ -38,6 +39,7 @@ class Report:
 
     machine: str
     findings: tuple[Finding, ...]
+    scenario: str = ""
 
     @property
     def ready(self) -> bool:
@@ -77,7 +79,8 @@ class Options:
 def examine(path: Path | None, options: Options) -> Report:
     """Look at a machine, for the scenario in ``path`` if there is one.
 
-    Raises UsageError for a place that nvlab does not know, EnvironmentNotReady for a guest that does not run, InvalidScenario.
+    Raises UsageError for a place that nvlab does not know, EnvironmentNotReady for a guest that does not run or a machine that
+    cannot be reached, InvalidScenario.
     """
     asking = _asking(path)
     place, _, name = options.on.partition(":")
@@ -87,9 +90,12 @@ def examine(path: Path | None, options: Options) -> Report:
         return _local(asking)
     if place == "vm":
         return _guest(asking, Guest(name or "default"))
+    if place == "ssh":
+        return _other(asking, Ssh(name))
     raise UsageError(
         f"doctor cannot look at {options.on!r}",
-        hint="--on local is this machine itself, --on vm or vm:NAME a guest that runs; without it doctor looks at guests' host",
+        hint="--on local is this machine itself, --on ssh:HOST another one, --on vm or vm:NAME a guest that runs;"
+        " without it doctor looks at guests' host",
     )
 
 
@@ -118,14 +124,23 @@ def _host(asking: Asking, options: Options) -> Report:
     if image:
         found += diagnose(kernel, wants, ("kernel", "build"))
     accel = f"guests run Linux {image.release}" if image else "no kernel for guests"
-    return _report(f"this machine as a host of guests: {_summary(facts)}; {accel}", found)
+    return _report(f"this machine as a host of guests: {_summary(facts)}; {accel}", found, wants)
 
 
 def _local(asking: Asking) -> Report:
     facts = facts_of(survey(ASKED))
     wants = asking(facts, len(facts.online))
     found = diagnose(facts, wants, ("kernel", "build", "node", "machine"))
-    return _report(f"this machine: {_summary(facts)}", found)
+    return _report(f"this machine: {_summary(facts)}", found, wants)
+
+
+def _other(asking: Asking, node: Ssh) -> Report:
+    """Another machine, by ssh: labs there have a module built there."""
+    with closing(node.connect()) as session:
+        facts = facts_of(session.call("survey", ASKED, deadline=_DEADLINE))
+    wants = asking(facts, len(facts.online))
+    found = diagnose(facts, wants, ("kernel", "build", "node", "machine"))
+    return _report(f"{node.host}: {_summary(facts)}", found, wants)
 
 
 def _guest(asking: Asking, guest: Guest) -> Report:
@@ -134,11 +149,11 @@ def _guest(asking: Asking, guest: Guest) -> Report:
         facts = facts_of(session.call("survey", ASKED, deadline=_DEADLINE))
     wants = asking(facts, len(facts.online))
     found = diagnose(facts, wants, ("kernel", "node", "machine"))
-    return _report(f"guest {guest.name}: {_summary(facts)}, {guest.record['accel'].upper()}", found)
+    return _report(f"guest {guest.name}: {_summary(facts)}, {guest.record['accel'].upper()}", found, wants)
 
 
-def _report(machine: str, found: Sequence[Finding]) -> Report:
-    return Report(machine, tuple(sorted(found, key=lambda finding: SEVERITIES.index(finding.severity))))
+def _report(machine: str, found: Sequence[Finding], wants: Wants) -> Report:
+    return Report(machine, tuple(sorted(found, key=lambda finding: SEVERITIES.index(finding.severity))), wants.scenario)
 
 
 def _summary(facts: Facts) -> str:

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from nvlab.host.memmap import Span, parse_iomem
+from nvlab.kernel.tune import parse_swaps
 from nvlab.units import parse_cpus, parse_memmap
 
 CAP_SYS_MODULE = 16  # include/uapi/linux/capability.h
@@ -24,11 +25,22 @@ Address = tuple[str, int]
 
 @dataclass(frozen=True)
 class IdleState:
-    """A C-state: its name, how long it takes to leave it in us, the CPUs that may enter it."""
+    """A C-state: its name, how long it takes to leave it in us, the CPUs that may enter it, the name of its directory."""
 
     name: str
     latency: int
     cpus: tuple[int, ...]
+    state: str = ""
+
+
+@dataclass(frozen=True)
+class Interrupt:
+    """An interrupt that can be moved: its number, what it is of, where it goes, how many a second there were since boot."""
+
+    number: int
+    name: str
+    cpus: tuple[int, ...]
+    rate: float
 
 
 @dataclass(frozen=True)
@@ -63,6 +75,7 @@ class Facts:
     config: Mapping[str, str] | None = None
     modules: frozenset[str] | None = None  # of those that a lab may need; None: all of them
     headers: bool = True
+    btf: bool | None = None  # whether the running kernel describes its types; None: it has not been asked
     cmdline: str = ""
     tainted: int = 0
 
@@ -76,6 +89,7 @@ class Facts:
     programs: frozenset[str] | None = None  # of those that a lab may need; None: all of them
     packages: Mapping[str, str] = field(default_factory=dict)
     processes: frozenset[str] = frozenset()
+    units: Mapping[str, str] = field(default_factory=dict)  # systemd's unit of each program that runs by it
 
     reserved: tuple[tuple[int, int], ...] = ()
     taken: tuple[tuple[int, int], ...] = ()
@@ -88,11 +102,12 @@ class Facts:
     siblings: Mapping[int, tuple[int, ...]] = field(default_factory=dict)
     governors: Mapping[str, str] = field(default_factory=dict)
     idle_states: tuple[IdleState, ...] = ()
-    turbo: bool = False
+    turbo: str = ""  # where it can be switched off, beside the CPUs' directories; empty: it is off
     clocksource: str = "tsc"
     clocksources: tuple[str, ...] = ("tsc",)
     hypervisor: bool = False
     iommu: frozenset[str] = frozenset()  # types of its groups: DMA, DMA-FQ, identity
+    interrupts: tuple[Interrupt, ...] = ()
 
     links: Mapping[str, Link] = field(default_factory=lambda: {"lo": Link(65536, ("127.0.0.1", "::1"))})
     listening: frozenset[Address] = frozenset()
@@ -129,11 +144,13 @@ def _kernel(survey: Mapping[str, Any]) -> dict[str, Any]:
         "config": own["config"],
         "modules": frozenset(own["modules"]) | survey.get("modules", {}).keys(),  # what is there need not be in a file
         "headers": own["headers"],
+        "btf": survey["btf"],
         "cmdline": known.get("cmdline", ""),
         "tainted": _int(known.get("tainted", "")),
         "programs": frozenset(survey["programs"]),
         "packages": survey.get("packages", {}),
         "processes": frozenset(survey["processes"]),
+        "units": survey["units"],
     }
 
 
@@ -157,7 +174,7 @@ def _memory(survey: Mapping[str, Any]) -> dict[str, Any]:
         "taken": tuple((start, size) for start, size in survey.get("taken", ())),
         "iomem": tuple(resource.span for resource in parse_iomem(memory.get("iomem", ""))),
         "available": memory["meminfo_kib"].get("MemAvailable", 0) << 10,
-        "swaps": tuple(line.split()[0] for line in memory.get("swaps", "").splitlines()[1:]),
+        "swaps": tuple(parse_swaps(memory.get("swaps", ""))),
     }
 
 
@@ -169,13 +186,28 @@ def _cpu(survey: Mapping[str, Any]) -> dict[str, Any]:
         "isolated": _cpus(cpu.get("isolated", "")),
         "siblings": {int(name.removeprefix("cpu")): _cpus(text) for name, text in cpu.get("siblings", {}).items()},
         "governors": survey["governors"],
-        "idle_states": tuple(IdleState(s["name"], _int(s["latency"]), _cpus(s["on"])) for s in survey["idle_states"]),
-        "turbo": turbo.get("intel_pstate/no_turbo") == "0" or turbo.get("cpufreq/boost") == "1",
+        "idle_states": tuple(_idle_state(s) for s in survey["idle_states"]),
+        "turbo": next((name for name, on in _TURBO_ON.items() if turbo.get(name) == on), ""),
         "clocksource": clock.get("current_clocksource", ""),
         "clocksources": tuple(clock.get("available_clocksource", "").split()),
         "hypervisor": survey["machine"]["hypervisor"],
         "iommu": frozenset(survey["iommu"].values()),
+        "interrupts": tuple(_interrupt(s) for s in survey["movable"]),
     }
+
+
+def _idle_state(said: Mapping[str, str]) -> IdleState:
+    return IdleState(said["name"], _int(said["latency"]), _cpus(said["on"]), said["state"])
+
+
+def _interrupt(said: Mapping[str, Any]) -> Interrupt:
+    """One that has been moved goes where it did until it comes again."""
+    allowed, now = (_cpus(said.get(name, "")) for name in ("smp_affinity_list", "effective_affinity_list"))
+    cpus = tuple(cpu for cpu in now if cpu in allowed) or allowed
+    return Interrupt(said["number"], said["name"], cpus, said["rate"])
+
+
+_TURBO_ON = {"intel_pstate/no_turbo": "0", "cpufreq/boost": "1"}
 
 
 def _network(survey: Mapping[str, Any]) -> dict[str, Any]:

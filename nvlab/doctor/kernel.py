@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from nvlab.doctor.facts import Facts
 from nvlab.doctor.finding import Finding, listed
 from nvlab.doctor.wants import Wants
+from nvlab.kernel.btf import KERNEL
 
 TESTED = ((6, 1), (6, 12))  # what nvlab.ko is built and tested on
 
@@ -45,7 +46,10 @@ OWN = {
 #: options with which a kernel checks itself at every step
 DEBUG = ("KASAN", "KCSAN", "UBSAN", "KCOV", "PROVE_LOCKING", "DEBUG_KMEMLEAK", "DEBUG_PAGEALLOC_ENABLE_DEFAULT", "SLUB_DEBUG_ON")
 
-OPTIONS = tuple(dict.fromkeys([*(option for option, _ in MODULES.values()), *OWN, *DEBUG, "MODULES"]))
+#: what makes a kernel describe its types (BTF), by which latency is measured at each layer
+TYPES = "DEBUG_INFO_BTF"
+
+OPTIONS = tuple(dict.fromkeys([*(option for option, _ in MODULES.values()), *OWN, *DEBUG, TYPES, "MODULES"]))
 
 #: bits of /proc/sys/kernel/tainted (Documentation/admin-guide/tainted-kernels.rst) that tell of trouble
 TAINTS = {4: "a machine check", 5: "a bad page", 7: "an oops", 9: "a warning", 14: "a soft lockup"}
@@ -102,6 +106,19 @@ def kernel_options(facts: Facts, wants: Wants) -> Iterator[Finding]:
             f"nvlab.ko, of which {listed(wants.devices)} is made, needs that for {listed(OWN[name] for name in missing)}",
             "apt-get install linux-image-amd64 and boot that, or rebuild this kernel with "
             + " ".join(f"CONFIG_{name}=y" for name in missing),
+        )
+
+
+def kernel_types(facts: Facts, wants: Wants) -> Iterator[Finding]:
+    """A load is to be measured at each layer, on a kernel that does not say what its structs look like."""
+    configured = facts.config is None or TYPES in facts.config
+    described = configured if facts.btf is None else facts.btf
+    if wants.layers and not described:
+        yield Finding(
+            "required",
+            f"Linux {facts.release} does not describe its types (no {KERNEL}, CONFIG_{TYPES})",
+            f"layers = true reads the kernel's structs by that; asked for by {listed(wants.layers)}",
+            f"apt-get install linux-image-amd64 and boot that; or rebuild this kernel with CONFIG_{TYPES}=y; or leave layers out",
         )
 
 

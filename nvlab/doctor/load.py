@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from nvlab.doctor.facts import Facts
 from nvlab.doctor.finding import Finding, listed
 from nvlab.doctor.wants import Wants
+from nvlab.tuning import Cure
 
 BUSY = 0.2  # CPUs
 
@@ -25,11 +26,29 @@ COMPANY: dict[str, tuple[str, str]] = {
 }
 
 
+#: those that may be stopped as services for a while, with what would start each again
+_STOPPABLE: dict[str, tuple[str, ...]] = {
+    "irqbalance": (),
+    "multipathd": ("multipathd.socket",),
+    "rapiddiskd": (),
+    "smartd": (),
+    "tuned": (),
+    "power-profiles-": (),
+}
+
+
 def company(facts: Facts, wants: Wants) -> Iterator[Finding]:
     """A program that meddles."""
     for name in sorted(facts.processes & COMPANY.keys()):
         does, cure = COMPANY[name]
-        yield Finding("distorts", f"{name} is running", f"it {does}", cure)
+        yield Finding("distorts", f"{name} is running", f"it {does}", cure, tune=_stop(name, facts.units.get(name, "")))
+
+
+def _stop(name: str, unit: str) -> Cure | None:
+    """One that was started by hand stays: nothing would start it again as it was."""
+    if name not in _STOPPABLE or not unit:
+        return None
+    return Cure("tune.stop", dict.fromkeys((*_STOPPABLE[name], unit), "stopped"), f"{unit} is stopped")
 
 
 def other_load(facts: Facts, wants: Wants) -> Iterator[Finding]:

@@ -11,6 +11,7 @@ from nvlab.doctor.wants import Wants
 from nvlab.errors import EnvironmentNotReady
 from nvlab.host.memmap import RAM, Span
 from nvlab.layers.base import Placement
+from nvlab.tuning import Cure
 from nvlab.units import format_size, human_size
 
 _MARKS = "$@#!%"  # between size and start of a memmap= (Documentation/admin-guide/kernel-parameters.txt)
@@ -88,4 +89,5 @@ def swap(facts: Facts, wants: Wants) -> Iterator[Finding]:
             f"swap is on: {listed(facts.swaps)}",
             "a page of fio's or of a RAM disk that comes back from swap is an outlier of milliseconds",
             f"swapoff {' '.join(facts.swaps)} (swapon again afterwards)",
+            tune=Cure("tune.swap", dict.fromkeys(facts.swaps, "off"), f"{listed(facts.swaps)} off"),
         )

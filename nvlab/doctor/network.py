@@ -10,6 +10,7 @@ from nvlab.doctor import firewall
 from nvlab.doctor.facts import Facts
 from nvlab.doctor.finding import Finding, listed
 from nvlab.doctor.wants import Wants
+from nvlab.tuning import Cure
 
 LOOPBACK_MTU = 65536
 JUMBO_MTU = 9000
@@ -67,6 +68,7 @@ def mtu(facts: Facts, wants: Wants) -> Iterator[Finding]:
                 f"the loopback interface has an MTU of {mtu}",
                 f"NVMe/TCP over it is cut into packets of that size, where others measure with {LOOPBACK_MTU}",
                 f"ip link set lo mtu {LOOPBACK_MTU}",
+                tune=Cure("tune.set", {"/sys/class/net/lo/mtu": str(LOOPBACK_MTU)}, f"the loopback's MTU is {LOOPBACK_MTU}"),
             )
         elif name and name != "lo" and mtu < JUMBO_MTU:
             yield Finding(

@@ -12,7 +12,8 @@ class Wants:
     """Modules, programs and the like by what asks for them: an object of the scenario.
 
     ``regions``: bytes of reserved memory for each device; ``cpus``: which CPUs serve one; ``listens``: addresses and ports of
-    exports; ``queues``: how many connects ask for at least; ``real``: disks that are no memory.
+    exports; ``queues``: how many connects ask for at least; ``real``: disks that are no memory; ``layers``: loads that ask for
+    latency by layer.
     """
 
     scenario: str = ""
@@ -26,3 +27,4 @@ class Wants:
     devices: tuple[str, ...] = ()
     stand_ins: tuple[str, ...] = ()
     real: tuple[str, ...] = ()
+    layers: tuple[str, ...] = ()

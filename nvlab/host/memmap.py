@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from nvlab.errors import UsageError
-from nvlab.units import GIB, MIB, format_size, human_size
+from nvlab.units import GIB, MIB, format_size, human_size, parse_memmap
 
 LOWEST = 4 * GIB  # below it are the PCI hole, firmware, the kernel's image and its initrd
 UNIT = MIB  # of a size: nvlab.ko's own
@@ -155,6 +155,16 @@ def memory_of(
         busy=(*inside, *busy),
         nodes={node: tuple(merge(spans)) for node, spans in nodes.items()},
     )
+
+
+def left_alone(cmdline: str, iomem: str) -> tuple[list[tuple[int, int]], list[tuple[int, int]]]:
+    """(start, size) of the regions that a command line's ``memmap=`` hides: those that Linux has left alone, and the others.
+
+    ``iomem`` is /proc/iomem as root sees it: asking is not getting (a region that overlaps the kernel's own image, say).
+    """
+    asked, resources = parse_memmap(cmdline), parse_iomem(iomem)
+    good = [(start, size) for start, size in asked if _reserved(Span(start, start + size), resources)]
+    return good, [region for region in asked if region not in good]
 
 
 def _reserved(region: Span, iomem: Sequence[Resource]) -> bool:

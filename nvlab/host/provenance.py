@@ -129,10 +129,14 @@ def controller(argv: Sequence[str] | None = None) -> Facts:
 
 
 def counters(root: Path = Path("/")) -> dict[str, str]:
-    """The kernel's running totals, as text: read before and after a workload, the difference is what it cost."""
-    return files(
-        root / "proc", ("diskstats", "interrupts", "stat", "vmstat", "sys/kernel/tainted", "loadavg"), limit=1 << 20
-    )
+    """The kernel's running totals, as text: read before and after a workload, the difference is what it cost.
+
+    ``throttled``: how often each CPU was, for heat or power.
+    """
+    names = ("diskstats", "interrupts", "stat", "vmstat", "sys/kernel/tainted", "loadavg")
+    throttled = (root / "sys/devices/system/cpu").glob("cpu[0-9]*/thermal_throttle/*_throttle_count")
+    counts = [text(path) for path in sorted(throttled)]
+    return {**files(root / "proc", names, limit=1 << 20), **({"throttled": " ".join(counts)} if counts else {})}
 
 
 def packages(names: Iterable[str], root: Path = Path("/")) -> dict[str, str]:

@@ -18,11 +18,13 @@ from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from fcntl import ioctl
 from pathlib import Path
+from stat import S_IWUSR
 from typing import Any
 
 from nvlab.host.kernelfiles import BIG, kernel_files
 from nvlab.host.provenance import collect
 from nvlab.host.read import PATH, children, files, text
+from nvlab.kernel.btf import KERNEL
 from nvlab.units import format_cpus
 
 SAMPLE = 0.2  # seconds over which the CPU time of other programs is counted
@@ -46,8 +48,11 @@ def survey(asked: Mapping[str, Iterable[str]], root: Path = Path("/")) -> dict[s
         "addresses": _addresses(root),
         "listeners": [text(root / "proc/net" / name, limit=BIG) for name in ("tcp", "tcp6")],
         "firewall": _firewall(),
+        "btf": (root / KERNEL.relative_to("/")).exists(),
+        "movable": _movable(root),
         "iommu": {p.name: text(p / "type") for p in children(root / "sys/kernel/iommu_groups")},
         "processes": sorted(_processes(root)),
+        "units": _units(root),
     }
     time.sleep(max(0.0, before[0] + SAMPLE - time.monotonic()))  # what is counted is time
     return {**facts, "busy": _busy(before, _cpu_times())}
@@ -89,7 +94,7 @@ def _idle_states(root: Path) -> list[dict[str, Any]]:
     states: dict[str, dict[str, Any]] = {}
     for path in sorted((root / "sys/devices/system/cpu").glob("cpu[0-9]*/cpuidle/state*")):
         said = files(path, ("name", "latency", "disable"))
-        state = states.setdefault(path.name, {"name": said.get("name", ""), "latency": said.get("latency", "0"), "on": []})
+        state = states.setdefault(path.name, {"latency": "0", "name": "", **said, "state": path.name, "on": []})
         if said.get("disable") == "0":
             state["on"].append(int(path.parent.parent.name.removeprefix("cpu")))
     return [{**state, "on": format_cpus(state["on"])} for state in states.values()]
@@ -98,6 +103,18 @@ def _idle_states(root: Path) -> list[dict[str, Any]]:
 def _processes(root: Path) -> set[str]:
     """Names of all programs that run, kernel threads left out."""
     return {text(path) for path in (root / "proc").glob("[0-9]*/comm") if text(path.parent / "cmdline", limit=64)}
+
+
+_UNIT = re.compile(r":/system\.slice/(?:.*/)?([^/\n]+\.service)$", re.M)
+
+
+def _units(root: Path) -> dict[str, str]:
+    """{program: systemd's unit that it runs in} (cgroups(7), /proc/PID/cgroup)."""
+    found = {}
+    for path in (root / "proc").glob("[0-9]*/cgroup"):
+        if unit := _UNIT.search(text(path)):
+            found[text(path.parent / "comm")] = unit[1]
+    return found
 
 
 Times = tuple[float, dict[int, tuple[str, int]], list[int]]
@@ -126,6 +143,26 @@ def _busy(before: Times, after: Times) -> dict[str, Any]:
             used[name] = used.get(name, 0.0) + round((count - before[1][pid][1]) / ticks, 2)
     steal = after[2][7] - before[2][7] if len(after[2]) > 7 else 0
     return {"programs": used, "steal": round(steal / ticks, 2)}
+
+
+def _movable(root: Path) -> list[dict[str, Any]]:
+    """Interrupts that root may send to other CPUs, and how many a second there were of each since boot.
+
+    The kernel keeps those of its own and those that it spreads by itself (managed ones, such as NVMe queues') read-only. Of
+    /proc/interrupts a line is "NUMBER: COUNT of each CPU CHIP PIN NAME".
+    """
+    seconds = float(text(root / "proc/uptime").partition(" ")[0] or "inf")
+    head, *lines = text(root / "proc/interrupts", limit=BIG).splitlines() or [""]
+    found = []
+    for number, _, rest in (line.strip().partition(":") for line in lines):
+        words, cpus = rest.split(), len(head.split())
+        path = root / "proc/irq" / number
+        with suppress(OSError):
+            if number.isdigit() and (path / "smp_affinity_list").stat().st_mode & S_IWUSR:
+                rate = sum(map(int, words[:cpus])) / seconds
+                cpus_now = files(path, ("effective_affinity_list", "smp_affinity_list"))
+                found.append({"number": int(number), "name": words[-1], "rate": rate, **cpus_now})
+    return found
 
 
 # -- network ---------------------------------------------------------------------------------------------------

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from pathlib import PurePosixPath
 
 from nvlab.kernel.interface import Kernel
@@ -42,6 +43,18 @@ def discard_limit(kernel: Kernel, dev: str) -> str:
     at = PurePosixPath(kernel.readlink(f"/sys/class/block/{name_of(kernel, dev)}"))
     disk = at.parent if kernel.exists(f"{at}/partition") else at
     return f"{disk}/queue/discard_max_bytes"
+
+
+def nvme_generic(kernel: Kernel, subsystem: str) -> str | None:
+    """The generic device of a subsystem's only namespace, which has a command set that Linux does not know, and so no disk.
+
+    With native multipath it hangs under the subsystem, else under the controller; its numbers need not be the hidden disk's.
+    """
+    for name in kernel.listdir("/sys/class/nvme-generic"):
+        with suppress(OSError):  # it went away while we looked
+            if kernel.read(f"/sys/class/nvme-generic/{name}/device/subsysnqn") == subsystem:
+                return name
+    return None
 
 
 def nvme_namespace(kernel: Kernel, subsystem: str, nsid: int) -> str | None:

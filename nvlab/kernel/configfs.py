@@ -8,7 +8,11 @@ from collections.abc import Mapping, Sequence
 from nvlab.kernel.ops import MakeDir, Op, Write
 
 
-def power_on(base: str, attributes: Mapping[str, object]) -> Sequence[Op]:
-    """Make the device at ``base`` and switch it on; its attributes are busy from then on."""
-    settings = [Write(f"{base}/{key}", str(value)) for key, value in attributes.items()]
-    return [MakeDir(base), *settings, Write(f"{base}/power", "1")]
+def configured(base: str, attributes: Mapping[str, object]) -> Sequence[Op]:
+    """Make the device at ``base`` with its attributes, its power off."""
+    return [MakeDir(base), *(Write(f"{base}/{key}", str(value)) for key, value in attributes.items())]
+
+
+def power_on(base: str) -> Op:
+    """Switch the device at ``base`` on; its attributes are busy from then on."""
+    return Write(f"{base}/power", "1")

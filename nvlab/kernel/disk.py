@@ -13,7 +13,7 @@ from nvlab.kernel.verb import Args, Made, Verb
 from nvlab.units import human_size
 
 CLAIMS = "/run/nvlab/claims"
-_BLANK = 1 << 20  # bytes at the start of a blank disk that must read as zeros
+_BLANK = 1 << 20  # bytes at the start and at the end of a blank disk that must read as zeros
 _WIPE = 'choose a blank disk; to destroy what is on this one, write wipe = "its serial or WWN" beside the path'
 
 
@@ -29,13 +29,13 @@ class Claim(Verb):
         if not kernel.exists(args["path"]):
             raise Conflict(f"{args['path']} does not exist on this node", hint="ls -l /dev/disk/by-id")
         name = block.name_of(kernel, args["path"])
-        _refuse_if_used(kernel, args["path"], name)
+        refuse_if_used(kernel, args["path"], name)
         if args.get("wipe"):
             _refuse_if_other(kernel, name, args["wipe"])
         else:
             _refuse_if_partitioned(kernel, args["path"], name)
             _refuse_if_signed(kernel, args["path"])
-            _refuse_if_data(kernel, args["path"])
+            _refuse_if_data(kernel, args["path"], name)
         return {**args, "disk": name}
 
     def choices(self, args: Args) -> Mapping[str, str]:
@@ -60,7 +60,8 @@ class Claim(Verb):
         return [Remove(f"{CLAIMS}/{args['disk']}")]
 
 
-def _refuse_if_used(kernel: Kernel, path: str, name: str) -> None:
+def refuse_if_used(kernel: Kernel, path: str, name: str) -> None:
+    """Raise Conflict where something stands on the disk called ``name``, on a part of it, or has claimed it."""
     for part in [name, *_partitions(kernel, name)]:
         if held := block.holders(kernel, part):
             raise Conflict(f"{path} ({part}) is used by {', '.join(held)}", hint="choose a disk that nothing stands on")
@@ -84,10 +85,16 @@ def _refuse_if_signed(kernel: Kernel, path: str) -> None:
         raise Conflict(f"{path} is not empty: {found}", hint=_WIPE)
 
 
-def _refuse_if_data(kernel: Kernel, path: str) -> None:
-    """Not all that is precious has a signature: a database on the bare disk has none."""
-    if kernel.query(("cmp", "--silent", f"--bytes={_BLANK}", path, "/dev/zero")).code:
-        raise Conflict(f"{path} is not empty: its first {human_size(_BLANK)} are not all zeros", hint=_WIPE)
+def _refuse_if_data(kernel: Kernel, path: str, name: str) -> None:
+    """Not all that is precious has a signature: a database on the bare disk has none.
+
+    Nor is it seen when only the second one is left, at the end: blkid (util-linux 2.38) does not look for the copy of a GPT.
+    """
+    end = max(0, int(kernel.read(f"/sys/class/block/{name}/size")) * 512 - _BLANK)
+    for which, start in (("first", 0), ("last", end)):
+        words = ("cmp", "--silent", f"--bytes={_BLANK}", f"--ignore-initial={start}:0", path, "/dev/zero")
+        if kernel.query(words).code:
+            raise Conflict(f"{path} is not empty: its {which} {human_size(_BLANK)} are not all zeros", hint=_WIPE)
 
 
 def _refuse_if_other(kernel: Kernel, name: str, wipe: str) -> None:

@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from nvlab.kernel import block
+from nvlab.kernel.act import Act
 from nvlab.kernel.interface import Kernel
 from nvlab.kernel.ops import Await, Op, Run, quote
 from nvlab.kernel.verb import Args, Made, Verb
@@ -46,4 +47,17 @@ def _dm(kernel: Kernel, name: str, attribute: str) -> str:
         return ""
 
 
+class Reload(Act):
+    """The device ``name`` goes on with the ``table``: what it held in memory alone is forgotten, no I/O fails."""
+
+    name = "dm.reload"
+
+    def ops(self, args: Args) -> Sequence[Op]:
+        return [
+            Run(("dmsetup", "reload", args["name"], "--table", args["table"])),
+            Run(("dmsetup", "resume", args["name"])),  # suspends, swaps and resumes, within the kernel
+        ]
+
+
 VERBS = (Create(),)
+ACTS = (Reload(),)

@@ -7,12 +7,14 @@ import os
 
 
 class Kmsg:
-    """Opened at the end of ``/dev/kmsg``; without the right to read it there are simply no lines."""
+    """Opened at the end of ``/dev/kmsg``, or with all that it has ``since_boot``; without the right to read it there are simply
+    no lines.
+    """
 
-    def __init__(self, path: str = "/dev/kmsg") -> None:
+    def __init__(self, path: str = "/dev/kmsg", *, since_boot: bool = False) -> None:
         try:
             self._fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-            os.lseek(self._fd, 0, os.SEEK_END)
+            os.lseek(self._fd, 0, os.SEEK_SET if since_boot else os.SEEK_END)
         except OSError:
             self._fd = -1
 

@@ -8,6 +8,7 @@ from itertools import count
 
 from nvlab.errors import Conflict
 from nvlab.kernel import block
+from nvlab.kernel.act import Act
 from nvlab.kernel.interface import CommandFailed, Kernel
 from nvlab.kernel.ops import Await, MakeDir, MakeFile, Op, Remove, RemoveDir, Run, Write, quote
 from nvlab.kernel.verb import Args, Made, SharedVerb, Verb
@@ -47,7 +48,7 @@ class Ignore(SharedVerb):
 
 class Create(Verb):
     """An array: ``name``, ``uuid``, ``level``, ``members``, perhaps ``journal`` and ``mode``, ``chunk`` (KiB),
-    ``stripe_cache`` (stripes), ``assume_clean``.
+    ``stripe_cache`` (stripes), ``assume_clean``; ``spares`` are what acts may add to it later.
 
     ``number`` (the node's) is chosen free on the node. The resync is waited for unless ``assume_clean``.
 
@@ -59,10 +60,11 @@ class Create(Verb):
 
     name = "md.create"
     survives_boot = True
+    contested = True
     deadline = 60.0
 
-    def choose(self, kernel: Kernel, args: Args) -> Args:
-        taken = kernel.listdir("/sys/block")
+    def choose_beside(self, kernel: Kernel, args: Args, others: Sequence[Args]) -> Args:
+        taken = {*kernel.listdir("/sys/block"), *(f"md{other['number']}" for other in others)}
         chosen = {**args, "number": next(n for n in count() if f"md{n}" not in taken)}
         if args.get("journal"):
             chosen["discard_limit"] = limit = block.discard_limit(kernel, args["journal"])
@@ -81,38 +83,20 @@ class Create(Verb):
         return {"dev": quote(f"/dev/md{args['number']}")}
 
     def make(self, args: Args) -> Sequence[Op]:
-        md = f"/sys/block/md{args['number']}/md"
-        mute = args.get("discard_limit") and not args.get("journal_stays")
-        ops: list[Op] = [Write(args["discard_limit"], "0")] if mute else []
-        ops.append(Run(_create_argv(args), deadline=120.0))
-        if not args.get("assume_clean") and int(args["level"]) != 0:
-            # a resync may begin a while after the array does; recovery onto the last disk shows as degraded
-            synced = {f"{md}/resync_start": "none", f"{md}/sync_action": "idle", f"{md}/degraded": "0"}
-            ops += [
-                Await(
-                    f"the first resync of md{args['number']}",
-                    equals=synced,
-                    progress=f"{md}/sync_completed",
-                    deadline=float(args.get("resync_deadline", 600)),
-                )
-            ]
-        if args.get("stripe_cache"):
-            ops.append(Write(f"{md}/stripe_cache_size", str(args["stripe_cache"])))
-        if args.get("mode") == "write-back":  # never persistent: every start begins in write-through (r5l_init_log)
-            ops.append(Write(f"{md}/journal_mode", "write-back"))
-        return ops
+        return _begun(args, _create_argv(args), "" if args.get("assume_clean") else "first resync")
 
     def find(self, kernel: Kernel, args: Args) -> Made | None:
         name = f"md{args['number']}"
         stands = kernel.exists(f"/sys/block/{name}")
         if stands and _uuid(kernel, "--detail", f"/dev/{name}") == args["uuid"]:
             # mdadm writes every superblock before it adds the first member
-            return {**block.facts(kernel, name), "marked": " ".join(_parts(args))}
-        marked = " ".join(m for m in _parts(args) if _uuid(kernel, "--examine", m) == args["uuid"])
+            marked = [*_parts(args), *_ours(kernel, args, args.get("spares", ()))]
+            return {**block.facts(kernel, name), "marked": " ".join(marked)}
+        marked = _ours(kernel, args, [*_parts(args), *args.get("spares", ())])
         if not stands:
-            return {"marked": marked} if marked else None
+            return {"marked": " ".join(marked)} if marked else None
         bare = {"bare": name} if _is_bare(kernel, name) else {}
-        return {"marked": marked, **bare} if marked or bare else None
+        return {"marked": " ".join(marked), **bare} if marked or bare else None
 
     def settled(self, made: Made) -> bool:
         return "dev" in made
@@ -129,8 +113,53 @@ class Create(Verb):
         return ops
 
 
+class Assemble(Create):
+    """The array that :class:`Create` has made of the same arguments, after its machine died: MD replays its journal, or resyncs.
+
+    Nothing is written that the array does not write itself, and all of it must be there: mdadm starts no array that lacks a
+    member or its journal unless it is forced to.
+    """
+
+    name = "md.assemble"
+
+    def make(self, args: Args) -> Sequence[Op]:
+        argv = ("mdadm", "--assemble", f"/dev/md{args['number']}", f"--uuid={args['uuid']}", *_parts(args))
+        return _begun(args, argv, "resync")
+
+    def find(self, kernel: Kernel, args: Args) -> Made | None:
+        """What is on the members was there before, and stays."""
+        name = f"md{args['number']}"
+        if not kernel.exists(f"/sys/block/{name}"):
+            return None
+        if _uuid(kernel, "--detail", f"/dev/{name}") == args["uuid"]:
+            return {**block.facts(kernel, name), "marked": ""}
+        return {"bare": name, "marked": ""} if _is_bare(kernel, name) else None
+
+
+def _begun(args: Args, argv: tuple[str, ...], awaited: str) -> list[Op]:
+    """An array that ``argv`` starts, once what is ``awaited`` of it is over ("": nothing), with what is to be set then."""
+    md = f"/sys/block/md{args['number']}/md"
+    mute = args.get("discard_limit") and not args.get("journal_stays")
+    ops: list[Op] = [Write(args["discard_limit"], "0")] if mute else []
+    ops.append(Run(argv, deadline=120.0))
+    if awaited and int(args["level"]) != 0:
+        # a resync may begin a while after the array does; recovery onto the last disk shows as degraded
+        whole = {f"{md}/resync_start": "none", f"{md}/sync_action": "idle", f"{md}/degraded": "0"}
+        deadline = float(args.get("resync_deadline", 600))
+        what = f"the {awaited} of md{args['number']}"
+        ops.append(Await(what, equals=whole, progress=f"{md}/sync_completed", deadline=deadline))
+    if args.get("stripe_cache"):
+        ops.append(Write(f"{md}/stripe_cache_size", str(args["stripe_cache"])))
+    return [*ops, *_write_back(f"md{args['number']}", args.get("mode", ""))]
+
+
 def _parts(args: Args) -> list[str]:
     return [*args["members"], *([args["journal"]] if args.get("journal") else [])]
+
+
+def _ours(kernel: Kernel, args: Args, devices: Sequence[str]) -> list[str]:
+    """Those of the devices that bear the array's superblock."""
+    return [device for device in devices if _uuid(kernel, "--examine", device) == args["uuid"]]
 
 
 def _create_argv(args: Args) -> tuple[str, ...]:
@@ -172,4 +201,100 @@ def _uuid(kernel: Kernel, verb: str, dev: str) -> str:
     return words.get("MD_UUID", "") if answer.code == 0 else ""
 
 
-VERBS = (Ignore(), Create())
+# -- acts: ``array`` and ``member`` are nodes, ``name`` and ``member_name`` the kernel's names of them ---------------
+
+
+class Fail(Act):
+    """A member fails."""
+
+    name = "md.fail"
+
+    def ops(self, args: Args) -> Sequence[Op]:
+        return [Run(("mdadm", "--manage", args["array"], "--fail", args["member"]))]
+
+    def found(self, kernel: Kernel, args: Args) -> str:
+        return health(kernel, args["name"])
+
+
+class Leave(Fail):
+    """A failed member is removed; MD lets it go once nothing is under way to it."""
+
+    name = "md.remove"
+
+    def ops(self, args: Args) -> Sequence[Op]:
+        return [Run(("mdadm", "--manage", args["array"], "--remove", args["member"]), again=(1,))]
+
+
+class Add(Fail):
+    """A device joins; with ``wait`` until it is rebuilt, at most ``deadline`` s."""
+
+    name = "md.add"
+
+    def ops(self, args: Args) -> Sequence[Op]:
+        add = Run(("mdadm", "--manage", args["array"], "--add", args["member"]))
+        return [add, _rebuilt(args["name"], args["member_name"], args["deadline"])] if args["wait"] else [add]
+
+
+class AddJournal(Fail):
+    """A journal comes back; ``mode`` is what it had. MD takes it while the array is read-only, and mdadm ends that."""
+
+    name = "md.add-journal"
+
+    def ops(self, args: Args) -> Sequence[Op]:
+        add = [
+            Run(("mdadm", "--readonly", args["array"]), again=(1,), deadline=20.0),  # whoever closed it may not be gone yet
+            Run(("mdadm", "--manage", args["array"], "--add-journal", args["member"])),
+        ]
+        return [*add, *_write_back(args["name"], args["mode"])]
+
+
+class Replace(Fail):
+    """``by`` takes the place of a member that still works, within ``deadline`` s."""
+
+    name = "md.replace"
+
+    def ops(self, args: Args) -> Sequence[Op]:
+        manage = ("mdadm", "--manage", args["array"])
+        return [
+            Run((*manage, "--add", args["by"])),
+            Run((*manage, "--replace", args["member"], "--with", args["by"])),
+            _rebuilt(args["name"], args["by_name"], args["deadline"]),
+            Run((*manage, "--remove", args["member"]), again=(1,)),  # MD fails it when its copy is whole
+        ]
+
+
+def _rebuilt(name: str, member: str, deadline: float) -> Await:
+    md = f"/sys/block/{name}/md"
+    whole = {f"{md}/dev-{member}/state": "in_sync", f"{md}/sync_action": "idle"}
+    return Await(f"the rebuild of {name} onto {member}", equals=whole, progress=f"{md}/sync_completed", deadline=deadline)
+
+
+def _write_back(name: str, mode: str) -> list[Op]:
+    """Sets the mode of a journal that has just begun: in write-through, always (r5l_init_log)."""
+    return [Write(f"/sys/block/{name}/md/journal_mode", mode)] if mode == "write-back" else []
+
+
+def health(kernel: Kernel, name: str) -> str:
+    """What state an array is in, in words.
+
+    One is easy to miss: without its journal an array says it is clean and not degraded, reads are served, and every write fails
+    ``journal_mode`` then reads empty, some time later; ``mdadm --detail`` calls the journal a spare.
+    """
+    md = f"/sys/block/{name}/md"
+
+    def read(file: str) -> str:
+        try:
+            return kernel.read(f"{md}/{file}")
+        except OSError:  # a member that goes while we look, or an array that is of another kind
+            return ""
+
+    states = [read(f"{each}/state") for each in kernel.listdir(md) if each.startswith("dev-")]
+    if read("consistency_policy") == "journal" and not (read("journal_mode") and "journal" in states):
+        return f"{name} has lost its journal: it says {read('array_state')}, and every write fails"
+    state, missing, action = read("array_state"), read("degraded"), read("sync_action")
+    words = [f"{name} is {state}", f"degraded by {missing}" if missing != "0" else "whole"]
+    return ", ".join([*words, *([action] if action != "idle" else [])])
+
+
+VERBS = (Ignore(), Create(), Assemble())
+ACTS = (Fail(), Leave(), Add(), AddJournal(), Replace())

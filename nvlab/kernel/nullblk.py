@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from nvlab.kernel import block
-from nvlab.kernel.configfs import power_on
+from nvlab.kernel.configfs import configured, power_on
 from nvlab.kernel.interface import Kernel
 from nvlab.kernel.ops import Await, Op, RemoveDir, Unheld, Write, quote
 from nvlab.kernel.verb import Args, Made, Verb
@@ -23,7 +23,8 @@ class Create(Verb):
         return {"dev": quote(f"/dev/{args['name']}")}
 
     def make(self, args: Args) -> Sequence[Op]:
-        return power_on(f"{ROOT}/{args['name']}", args["attributes"])
+        base = f"{ROOT}/{args['name']}"
+        return [*configured(base, args["attributes"]), power_on(base)]
 
     def find(self, kernel: Kernel, args: Args) -> Made | None:
         base = f"{ROOT}/{args['name']}"

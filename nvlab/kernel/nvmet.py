@@ -7,9 +7,11 @@ Attributes of a port may be written only before its first link, those of a subsy
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from itertools import count
 
 from nvlab.errors import Conflict
+from nvlab.kernel.act import Act
 from nvlab.kernel.interface import Kernel
 from nvlab.kernel.ops import Await, Link, MakeDir, Op, Remove, RemoveDir, Write, quote
 from nvlab.kernel.verb import Args, Made, SharedVerb, Verb
@@ -65,7 +67,7 @@ class Namespace(Verb):
     name = "nvmet.namespace"
 
     def make(self, args: Args) -> Sequence[Op]:
-        path = self._path(args)
+        path = _namespace(args)
         return [
             MakeDir(path),
             Write(f"{path}/device_path", args["device"]),
@@ -77,14 +79,15 @@ class Namespace(Verb):
         ]
 
     def find(self, kernel: Kernel, args: Args) -> Made | None:
-        return {} if kernel.exists(self._path(args)) else None
+        return {} if kernel.exists(_namespace(args)) else None
 
     def unmake(self, args: Args, made: Made) -> Sequence[Op]:
-        path = self._path(args)
+        path = _namespace(args)
         return [Write(f"{path}/enable", "0", missing_ok=True, watched=True), RemoveDir(path)]
 
-    def _path(self, args: Args) -> str:
-        return f"{ROOT}/subsystems/{args['nqn']}/namespaces/{args['nsid']}"
+
+def _namespace(args: Args) -> str:
+    return f"{ROOT}/subsystems/{args['nqn']}/namespaces/{args['nsid']}"
 
 
 class Port(SharedVerb):
@@ -141,16 +144,13 @@ class Expose(Verb):
     name = "nvmet.expose"
 
     def make(self, args: Args) -> Sequence[Op]:
-        return [Link(self._path(args), f"{ROOT}/subsystems/{args['nqn']}")]
+        return [_shown(args)]
 
     def find(self, kernel: Kernel, args: Args) -> Made | None:
-        return {} if kernel.exists(self._path(args)) else None
+        return {} if kernel.exists(_shown(args).path) else None
 
     def unmake(self, args: Args, made: Made) -> Sequence[Op]:
-        return [Remove(self._path(args))]
-
-    def _path(self, args: Args) -> str:
-        return f"{ROOT}/ports/{args['port']}/subsystems/{args['nqn']}"
+        return [Remove(_shown(args).path)]
 
 
 def _address(kernel: Kernel, port: str) -> tuple[str, str]:
@@ -158,4 +158,63 @@ def _address(kernel: Kernel, port: str) -> tuple[str, str]:
     return kernel.read(f"{base}/addr_traddr"), kernel.read(f"{base}/addr_trsvcid")
 
 
+def _shown(args: Args) -> Link:
+    """What makes a port show a subsystem."""
+    return Link(f"{ROOT}/ports/{args['port']}/subsystems/{args['nqn']}", f"{ROOT}/subsystems/{args['nqn']}")
+
+
+# -- acts: ``nqn``, and the ``port``'s number or the ``nsid`` ---------------------------------------------------
+
+
+class PortDown(Act):
+    """The port no longer shows the subsystem; the target ends its connections."""
+
+    name = "nvmet.port-down"
+
+    def ops(self, args: Args) -> Sequence[Op]:
+        return [Remove(_shown(args).path)]
+
+    def found(self, kernel: Kernel, args: Args) -> str:
+        return _hosts(kernel, args["nqn"])
+
+
+class PortUp(PortDown):
+    """The port shows the subsystem again."""
+
+    name = "nvmet.port-up"
+
+    def ops(self, args: Args) -> Sequence[Op]:
+        return [_shown(args)]
+
+
+class NamespaceOff(PortDown):
+    """A namespace is disabled: the kernel waits for what is under way in the device below."""
+
+    name = "nvmet.namespace-off"
+    enable = "0"
+
+    def ops(self, args: Args) -> Sequence[Op]:
+        enable = f"{_namespace(args)}/enable"
+        what = f"namespace {args['nsid']} of {args['nqn']} to be {'en' if self.enable == '1' else 'dis'}abled"
+        return [Write(enable, self.enable, watched=True), Await(what, equals={enable: self.enable})]
+
+
+class NamespaceOn(NamespaceOff):
+    """A namespace is enabled again."""
+
+    name = "nvmet.namespace-on"
+    enable = "1"
+
+
+def _hosts(kernel: Kernel, nqn: str) -> str:
+    """The state of the connections that this machine's own hosts have, or try to have, to a subsystem."""
+    found = []
+    for name in kernel.listdir("/sys/class/nvme"):
+        with suppress(OSError):  # it goes away while we look
+            if kernel.read(f"/sys/class/nvme/{name}/subsysnqn") == nqn:
+                found.append(f"{name} is {kernel.read(f'/sys/class/nvme/{name}/state')}")
+    return ", ".join(found) or "no host is connected"
+
+
 VERBS = (Host(), Subsystem(), Namespace(), Port(), Expose())
+ACTS = (PortDown(), PortUp(), NamespaceOff(), NamespaceOn())

@@ -27,6 +27,7 @@ class Verb:
     name: ClassVar[str]
     deadline: ClassVar[float] = 30.0  # seconds for the object to be whole once it is made
     survives_boot: ClassVar[bool] = False  # whether any of it is on a disk rather than in the kernel
+    contested: ClassVar[bool] = False  # whether two labs at once could choose the same: then choose_beside() is asked
 
     def choose(self, kernel: Kernel, args: Args) -> Args:
         """The arguments with everything fixed that only the node can choose (a free minor, a free port id).
@@ -34,6 +35,10 @@ class Verb:
         Runs before the intent is journalled, so that a kill at any later moment still finds the object.
         """
         return args
+
+    def choose_beside(self, kernel: Kernel, args: Args, others: Sequence[Args]) -> Args:
+        """The same, other than ``others``: the arguments of such steps that are journalled here, made already or not yet."""
+        raise NotImplementedError
 
     def choices(self, args: Args) -> Mapping[str, str]:
         """What :meth:`choose` adds to the arguments, each as the bash that chooses it: for a plan without a node."""
@@ -70,6 +75,7 @@ class SharedVerb(Verb):
     """
 
     borrows: ClassVar[bool] = True
+    carries: ClassVar[bool] = True  # whether other steps may stand on it: then it stays while any of them does
 
     def stands(self, args: Args) -> str:
         """A test in bash: whether it stands already. Empty when to make it twice does no harm."""
@@ -85,6 +91,10 @@ class SharedVerb(Verb):
 
     def companions(self, kernel: Kernel, args: Args) -> list[str]:
         """Further shared objects that came to be with the act, unannounced (a module asks for another as it starts)."""
+        return []
+
+    def parting(self, kernel: Kernel, args: Args, keys: Sequence[str]) -> list[str]:
+        """What a person should know of these keys, which are ours, as their last user goes: a line each. It only looks."""
         return []
 
     def release(self, args: Args, keys: Sequence[str]) -> Sequence[Op]:

@@ -8,12 +8,14 @@ in its lab, ``build`` gives its steps; both are pure.
 from __future__ import annotations
 
 import hashlib
+import inspect
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
 from nvlab.errors import EnvironmentNotReady, Problem
+from nvlab.layers.fields import marked_references
 from nvlab.plan import Layer, Step
 
 BLOCK = ("device", "disk", "raid", "cache", "connect")  # tables whose objects are block devices
@@ -26,11 +28,13 @@ REGION_ALIGN = 2 << 20  # bytes; lets the module map a region with huge pages
 class Facts:
     """What a plan must know of the node: kernel release, CPUs, reserved memory and what labs already use of it, modules.
 
+    ``isolated``: CPUs that nothing but devices is to run on (isolcpus=).
     ``modules`` is None where the node cannot be asked (a plan before any guest runs).
     """
 
     release: str = ""
     cpus: int = 4
+    isolated: tuple[int, ...] = ()
     reserved: tuple[tuple[int, int], ...] = ((5 << 30, 4 << 30),)  # (start, size) in bytes
     taken: tuple[tuple[int, int], ...] = ()
     modules: frozenset[str] | None = None
@@ -79,6 +83,34 @@ class Object:
         return f"{self.table}.{self.name}"
 
 
+@dataclass(frozen=True)
+class Moment:
+    """When in a workload: so many ns after its first I/O, at a share (0 to 1) of its planned time, or once it has ended."""
+
+    ns: int = 0
+    share: float | None = None
+    ended: bool = False
+
+
+@dataclass(frozen=True)
+class Event:
+    """One ``[[event]]`` of a scenario: what happens, to which object ("" for the whole machine), when; ``spec`` has the keys that
+    its ``do`` has.
+    """
+
+    path: str
+    do: str
+    on: str
+    during: str
+    at: Moment
+    spec: Any
+
+    @property
+    def name(self) -> str:
+        """The object's name; ``on`` may be one of its count."""
+        return self.on.partition(".")[0]
+
+
 @dataclass
 class Lab:
     """A scenario being planned: its objects by name, the node's facts, and the identities derived from its name."""
@@ -117,6 +149,27 @@ class Lab:
         names = provided(obj)
         return [names[int(which) - 1]] if which else names
 
+    def users(self, ref: str) -> list[Object]:
+        """What stands on any of the block devices that a reference is to; loads do not count."""
+        mine = set(self.blocks(ref))
+        layers = (obj for obj in self.objects.values() if obj.table != "workload")
+        return [obj for obj in layers if any(mine & set(self.blocks(used)) for used in self._used(obj))]
+
+    def _used(self, obj: Object) -> list[str]:
+        return [ref for _, ref, tables in marked_references(obj.path, obj.spec) if set(tables) & set(BLOCK)]
+
+    def stack(self) -> dict[str, list[str]]:
+        """Of each block device and file system that is on others: on which, all by their names."""
+        found = {name: self._below(obj) for obj in self.objects.values() if obj.table != "workload" for name in provided(obj)}
+        return {name: below for name, below in found.items() if below}
+
+    def _below(self, obj: Object) -> list[str]:
+        """The block devices that an object is directly on; a connection is on one namespace of its export."""
+        exports = [self.objects[ref] for _, ref, tables in marked_references(obj.path, obj.spec) if "export" in tables]
+        if exports:
+            return self._below(exports[0])[obj.spec.nsid - 1 : obj.spec.nsid]
+        return [name for ref in self._used(obj) for name in self.blocks(ref)]
+
     def devs(self, refs: Sequence[str]) -> list[str]:
         """Arguments that the engine resolves to device nodes."""
         return [f"{{{name}.dev}}" for ref in refs for name in self.blocks(ref)]
@@ -143,6 +196,36 @@ class Built:
 
 
 @dataclass(frozen=True)
+class Deed:
+    """What an event does: acts (:mod:`nvlab.kernel.act`) with their arguments; ``label`` marks it on a figure. Whether the load
+    ``ends`` with it, whatever it has under way.
+    """
+
+    label: str
+    acts: Sequence[tuple[str, Mapping[str, Any]]]
+    ends: bool = False
+
+
+def _nothing_wrong(event: Event, lab: Lab) -> Iterator[Problem]:
+    del event, lab
+    yield from ()
+
+
+@dataclass(frozen=True)
+class EventKind:
+    """Something that may happen to a layer's objects: its ``do``, the spec of its further keys, and its two functions."""
+
+    do: str
+    spec: type
+    deed: Callable[[Event, Lab], Deed]
+    check: Callable[[Event, Lab], Iterator[Problem]] = _nothing_wrong
+
+    @property
+    def doc(self) -> str:
+        return inspect.cleandoc(self.spec.__doc__ or "")
+
+
+@dataclass(frozen=True)
 class LayerKind:
     """One layer: the table it is written as, its spec and its two functions."""
 
@@ -152,5 +235,6 @@ class LayerKind:
     build: Callable[[Object, Lab], Built]
     watch: Literal["block", "md", "dm", ""] = "block"  # how a recorder samples it
     doc: str = ""
+    events: Sequence[EventKind] = ()
 
     NAME: ClassVar[str] = r"[a-z][a-z0-9_-]{0,30}"

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Annotated
 
 from nvlab.errors import Problem
-from nvlab.layers.base import BLOCK, Built, Lab, LayerKind, Object
+from nvlab.layers.base import BLOCK, Built, Deed, Event, EventKind, Lab, LayerKind, Object
 from nvlab.layers.fields import Choice, Doc, Ref, Size
 from nvlab.plan import Layer, Step
 from nvlab.units import human_size
@@ -47,28 +47,38 @@ def check(obj: Object, lab: Lab) -> Iterator[Problem]:
 
 def build(obj: Object, lab: Lab) -> Built:
     spec: Cache = obj.spec
-    if spec.engine == "rapiddisk" or (spec.engine == "auto" and lab.has_module("rapiddisk_cache")):
-        return _rapiddisk(obj, lab)
-    return _dm_cache(obj, lab)
+    return _rapiddisk(obj, lab) if _is_rapiddisk(spec, lab) else _dm_cache(obj, lab)
+
+
+def _is_rapiddisk(spec: Cache, lab: Lab) -> bool:
+    return spec.engine == "rapiddisk" or (spec.engine == "auto" and lab.has_module("rapiddisk_cache"))
 
 
 def _rapiddisk(obj: Object, lab: Lab) -> Built:
     spec: Cache = obj.spec
-    volume = f"{obj.name}.volume"
-    source = lab.blocks(spec.on)[0]
-    cached = spec.size >> 9
-    table = (
-        f"0 {{{source}.sectors}} rapiddisk-cache {{{source}.dev}} {{{volume}.dev}} {cached} {RAPIDDISK_MODES[spec.mode]}"
-    )
+    volume = _volume(obj)
     steps = [
         Step(f"cache.{obj.name}/volume", "rapiddisk.attach", {"size": spec.size}, obj.path, provides=volume),
-        _dm(obj, lab, table),
+        _dm(obj, lab, _rapiddisk_table(obj, lab, spec.size)),
     ]
     lab.notes += [f"{obj.path}: {defect}" for defect in RAPIDDISK_DEFECTS]
     layer = Layer(
         obj.path, f"{{{obj.name}.dev}}  {human_size(spec.size)} RapidDisk, {spec.mode}", warning="drops FLUSH: see nvlab plan"
     )
     return Built(steps, layer, {"rapiddisk": {}, "rapiddisk-cache": {}})
+
+
+def _volume(obj: Object) -> str:
+    """The RAM disk that holds what is cached."""
+    return f"{obj.name}.volume"
+
+
+def _rapiddisk_table(obj: Object, lab: Lab, size: int) -> str:
+    """A cache that uses ``size`` bytes of its volume."""
+    spec: Cache = obj.spec
+    source = lab.blocks(spec.on)[0]
+    words = (f"{{{source}.dev}}", f"{{{_volume(obj)}.dev}}", size >> 9, RAPIDDISK_MODES[spec.mode])
+    return f"0 {{{source}.sectors}} rapiddisk-cache {' '.join(map(str, words))}"
 
 
 def _dm_cache(obj: Object, lab: Lab) -> Built:
@@ -100,4 +110,35 @@ def _dm(obj: Object, lab: Lab, table: str) -> Step:
     return Step(f"cache.{obj.name}", "dm.create", args, obj.path, provides=obj.name)
 
 
-KIND = LayerKind("cache", Cache, check, build, watch="dm", doc="A RAM cache in front of a block device.")
+# -- events ----------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True)
+class Flush:
+    """RapidDisk forgets all that it has cached, and goes on cold. No data are lost: it holds none that are not below."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Resize:
+    """RapidDisk goes on, cold, with less of its memory, or with all of it again."""
+
+    size: Annotated[int, Size(4 << 20, 1 << 40, 2 << 20), Doc("how much, at most the cache's own size")]
+
+
+def _check_event(event: Event, lab: Lab) -> Iterator[Problem]:
+    spec: Cache = lab.objects[event.name].spec
+    if not _is_rapiddisk(spec, lab):
+        yield Problem(f"{event.path}.do", f"{event.name} is dm-cache here, which keeps what it holds; RapidDisk can do this")
+    if getattr(event.spec, "size", 0) > spec.size:
+        yield Problem(f"{event.path}.size", f"{event.name} has {human_size(spec.size)} of memory")
+
+
+def _reload(event: Event, lab: Lab) -> Deed:
+    obj = lab.objects[event.name]
+    size = getattr(event.spec, "size", None)
+    args = {"name": lab.ident(obj.name), "table": _rapiddisk_table(obj, lab, size or obj.spec.size)}
+    return Deed(f"{event.name} {event.do}" + (f" {human_size(size)}" if size else ""), [("dm.reload", args)])
+
+
+EVENTS = (EventKind("flush", Flush, _reload, _check_event), EventKind("resize", Resize, _reload, _check_event))
+KIND = LayerKind("cache", Cache, check, build, watch="dm", doc="A RAM cache in front of a block device.", events=EVENTS)

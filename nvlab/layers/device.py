@@ -10,15 +10,14 @@ from typing import Annotated
 
 from nvlab.errors import Problem
 from nvlab.layers import fault
-from nvlab.layers.base import Built, Lab, LayerKind, Object, provided
-from nvlab.layers.fields import Choice, Cpus, Doc, Duration, FileOf, Flag, Medium, ProfileOf, Size, Text, Whole
+from nvlab.layers.base import Built, Deed, Event, EventKind, Lab, LayerKind, Object, provided
+from nvlab.layers.beside import FileOf, ProfileOf
+from nvlab.layers.fields import Choice, Cpus, Doc, Duration, Flag, Medium, Size, Text, Whole
 from nvlab.medium import MAX_TIME, PARAMETERS, Profile, profiles
 from nvlab.plan import Layer, Step
 from nvlab.units import format_cpus, human_size
 
 REGISTERS = 1 << 20  # bytes; a region begins with a MiB for BAR 0 and doorbells of each controller, the storage follows
-
-MAX_CONTROLLERS = 8  # of one device, as nvlab.ko has it
 
 # As fast as the emulation goes; the others say where each of their numbers comes from.
 NO_DELAY = Profile(
@@ -44,7 +43,7 @@ class Device:
     count: Annotated[int, Whole(1, 32), Doc("how many like it")] = 1
     cpus: Annotated[int | tuple[int, ...] | None, Cpus(), Doc("CPUs that serve it: how many, or which (default: all)")] = None
     controllers: Annotated[
-        int, Whole(1, MAX_CONTROLLERS), Doc("paths to it: 2 make a dual-port drive, one disk above both (native multipath)")
+        int, Whole(1, fault.MAX_CONTROLLERS), Doc("paths to it: 2 make a dual-port drive, one disk above both (native multipath)")
     ] = 1
     block_size: Annotated[int, Choice((512, 4096)), Doc("logical block, bytes")] = 512
     volatile_cache: Annotated[
@@ -63,8 +62,8 @@ class Device:
     ] = field(default_factory=dict)
     state: Annotated[
         str | None,
-        FileOf("what nvlab simulate --save wrote"),
-        Doc("what it has been through when it comes up: a snapshot of a device like it, aged in the simulator"),
+        FileOf("what nvlab simulate --save or nvlab snapshot wrote"),
+        Doc("what it has been through when it comes up: a snapshot of a device like it, live or simulated"),
     ] = None
     seed: Annotated[int, Whole(0, (1 << 63) - 1), Doc("of its random choices: which commands a rule hits by chance")] = 0
     trace: Annotated[
@@ -128,13 +127,9 @@ def _check_profile(obj: Object) -> Iterator[Problem]:
     for key in TIMING:
         if kind != "nvm" and getattr(spec, key) is not None:
             yield Problem(f"{obj.path}.{key}", f"profile {name!r} is {kind}: its speed follows from {obj.path}.medium")
-
-
-def not_live(obj: Object) -> Iterator[Problem]:
-    """What can be simulated and not built."""
-    if obj.spec.profile.kind == "zns":
-        what = f"profile {obj.spec.profile.name!r} has zones, which nvlab.ko has not yet; nvlab simulate has"
-        yield Problem(f"{obj.path}.profile", what)
+    for key in ("fdp_handles", "mapping_cache"):
+        if kind not in ("nvm", "ssd") and spec.medium.get(key):
+            yield Problem(f"{obj.path}.medium.{key}", f"profile {name!r} is {kind}; this is for kind ssd: leave it out, or set 0")
 
 
 def _check_stand_in(obj: Object) -> Iterator[Problem]:
@@ -188,9 +183,13 @@ def traces(obj: Object, lab: Lab) -> Iterator[dict[str, str]]:
 
 
 def _cpus(spec: Device, lab: Lab) -> tuple[int, ...]:
-    """The CPUs that serve the device: the last ones of the node, so that the load has the first; empty means all."""
+    """The CPUs that serve the device; empty means all.
+
+    The last ones of those that were isolated at boot, if they are enough; else of the node, so that the load has the first.
+    """
     if isinstance(spec.cpus, int):
-        return tuple(range(lab.facts.cpus - spec.cpus, lab.facts.cpus))
+        isolated = lab.facts.isolated
+        return (isolated if len(isolated) >= spec.cpus else tuple(range(lab.facts.cpus)))[-spec.cpus :]
     return spec.cpus or ()
 
 
@@ -242,4 +241,105 @@ def _stand_in(obj: Object, lab: Lab, name: str) -> Step:
     return Step(f"{obj.table}.{name}", "device.stand-in", args, obj.path, provides=name)
 
 
-KIND = LayerKind("device", Device, check, build, doc="A virtual NVMe device in reserved memory.")
+# -- events ----------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True)
+class Timing:
+    """A device becomes slower or faster, between two commands: what is said here changes, the rest stays."""
+
+    read_delay: Annotated[int | None, Duration(0, MAX_TIME), Doc("fixed part of a read")] = None
+    read_time: Annotated[int | None, Duration(0, MAX_TIME), Doc("time of a read per unit")] = None
+    write_delay: Annotated[int | None, Duration(0, MAX_TIME), Doc("fixed part of a write")] = None
+    write_time: Annotated[int | None, Duration(0, MAX_TIME), Doc("time of a write per unit")] = None
+    medium: Annotated[dict[str, int], Medium(), Doc("of an SSD or a disk: its live parameters (see the medium's)")] = field(
+        default_factory=dict
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rule:
+    """A rule of the device comes into force, begun anew, or rests."""
+
+    rule: Annotated[str, Text(LayerKind.NAME, "a rule's name"), Doc("which of its rules")]
+    enable: Annotated[bool, Flag(), Doc("whether it is in force from now on")]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cut:
+    """The power of a device fails and comes back: what it buffered and had not flushed falls back to its old content."""
+
+
+def _settings(event: Event, lab: Lab) -> dict[str, object]:
+    """The attributes in configfs that a change of timing sets."""
+    said = {key: getattr(event.spec, key, None) for key in TIMING}
+    return {key: value for key, value in said.items() if value is not None} | {
+        f"medium/{name}": value for name, value in event.spec.medium.items()
+    }
+
+
+def _check_timing(event: Event, lab: Lab) -> Iterator[Problem]:
+    spec: Device = lab.objects[event.name].spec
+    yield from _check_ours(event, spec)
+    if not _settings(event, lab):
+        yield Problem(event.path, "it changes nothing; say what, such as read_delay or medium")
+    for key in TIMING:
+        if spec.profile.kind != "nvm" and getattr(event.spec, key, None) is not None:
+            yield Problem(f"{event.path}.{key}", f"{event.name} is {spec.profile.kind}: its speed follows from its medium")
+    for name in event.spec.medium:
+        if spec.profile.kind == "nvm":
+            yield Problem(f"{event.path}.medium", f"{event.name} is no SSD or disk: say read_delay, write_time …")
+        elif not PARAMETERS[name].live:
+            yield Problem(f"{event.path}.medium", f"{name} is what the device is made of, and cannot change while it is in use")
+
+
+def _check_rule(event: Event, lab: Lab) -> Iterator[Problem]:
+    spec: Device = lab.objects[event.name].spec
+    yield from _check_ours(event, spec)
+    if event.spec.rule not in spec.fault:
+        known = ", ".join(spec.fault) or "none"
+        yield Problem(f"{event.path}.rule", f"{event.name} has no rule {event.spec.rule!r}; it has: {known}")
+
+
+def _check_ours(event: Event, spec: Device) -> Iterator[Problem]:
+    if spec.module:
+        yield Problem(f"{event.path}.on", f"{event.name} is of a stand-in module, of which nvlab knows no more than that")
+
+
+def _idents(event: Event, lab: Lab) -> list[str]:
+    """The devices in configfs that an event is about."""
+    return [_ident(lab, name) for name in lab.blocks(event.on)]
+
+
+def _timing(event: Event, lab: Lab) -> Deed:
+    attributes = _settings(event, lab)
+    words = " ".join(f"{key.removeprefix('medium/')}={value}" for key, value in attributes.items())
+    return Deed(f"{event.on} {words}", [("device.set", {"name": n, "attributes": attributes}) for n in _idents(event, lab)])
+
+
+def _rule(event: Event, lab: Lab) -> Deed:
+    rule, enable = event.spec.rule, int(event.spec.enable)
+    acts = [("device.switch", {"device": n, "name": rule, "enable": enable}) for n in _idents(event, lab)]
+    return Deed(f"{event.on} {rule} {'on' if enable else 'off'}", acts)
+
+
+def _check_cut(event: Event, lab: Lab) -> Iterator[Problem]:
+    """Only loads may stand on it: what else did would be left with a device that is gone."""
+    yield from _check_ours(event, lab.objects[event.name].spec)
+    for user in lab.users(event.on):
+        what = f"{user.path} stands on it, and would lose it for good; cut the power of a device that only loads use"
+        yield Problem(f"{event.path}.on", what)
+
+
+def _cut(event: Event, lab: Lab) -> Deed:
+    keys = {"kind": "kv"} if lab.objects[event.name].spec.profile.kind == "kv" else {}
+    acts = [("device.cut", {"name": _ident(lab, n), "subnqn": lab.nqn("device", n), **keys}) for n in lab.blocks(event.on)]
+    return Deed(f"cut {event.on}", acts)
+
+
+EVENTS = (
+    EventKind("timing", Timing, _timing, _check_timing),
+    EventKind("fault", Rule, _rule, _check_rule),
+    EventKind("cut", Cut, _cut, _check_cut),
+)
+KIND = LayerKind("device", Device, check, build, doc="A virtual NVMe device in reserved memory.", events=EVENTS)

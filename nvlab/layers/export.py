@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from typing import Annotated
 
 from nvlab.errors import Problem
-from nvlab.layers.base import BLOCK, Built, Lab, LayerKind, Object
-from nvlab.layers.fields import Doc, Flag, Names, Refs, Text
+from nvlab.layers.base import BLOCK, Built, Deed, Event, EventKind, Lab, LayerKind, Object
+from nvlab.layers.fields import Doc, Flag, Names, Refs, Text, Whole
 from nvlab.plan import Layer, Step
 
 LISTEN = Text(r"(?:\d{1,3}(?:\.\d{1,3}){3}|\[[0-9a-fA-F:.]+\]):\d{1,5}", 'an address and a port, like "127.0.0.1:4420"')
@@ -94,4 +94,51 @@ def _namespaces(obj: Object, lab: Lab, nqn: str) -> Iterator[Step]:
         yield Step(f"export.{obj.name}/namespace-{nsid}", "nvmet.namespace", args, obj.path)
 
 
-KIND = LayerKind("export", Export, check, build, watch="", doc="An NVMe/TCP subsystem of the kernel's target.")
+# -- events ----------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True)
+class PortDown:
+    """The port shows the subsystem no longer: hosts lose their connection, and try to have it back (connect's give_up_after)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PortUp:
+    """The port shows the subsystem again; hosts come back with their next attempt (connect's reconnect_delay)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class NamespaceOff:
+    """A namespace is disabled: it vanishes from its hosts, and what they have under way fails."""
+
+    nsid: Annotated[int, Whole(1, 1024), Doc("which of its namespaces")] = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class NamespaceOn(NamespaceOff):
+    """A namespace is enabled again, and appears to its hosts."""
+
+
+def _check_namespace(event: Event, lab: Lab) -> Iterator[Problem]:
+    count = len(lab.devs(lab.objects[event.name].spec.on))
+    if event.spec.nsid > count:
+        yield Problem(f"{event.path}.nsid", f"export {event.name!r} has {count} namespace{'s' if count > 1 else ''}")
+
+
+def _port(event: Event, lab: Lab) -> Deed:
+    args = {"port": f"{{{event.name}.port.number}}", "nqn": f"{{{event.name}.nqn}}"}
+    return Deed(f"{event.name} {event.do}", [(f"nvmet.{event.do}", args)])
+
+
+def _namespace(event: Event, lab: Lab) -> Deed:
+    args = {"nqn": f"{{{event.name}.nqn}}", "nsid": event.spec.nsid}
+    return Deed(f"{event.name} {event.do} {event.spec.nsid}", [(f"nvmet.{event.do}", args)])
+
+
+EVENTS = (
+    EventKind("port-down", PortDown, _port),
+    EventKind("port-up", PortUp, _port),
+    EventKind("namespace-off", NamespaceOff, _namespace, _check_namespace),
+    EventKind("namespace-on", NamespaceOn, _namespace, _check_namespace),
+)
+KIND = LayerKind("export", Export, check, build, watch="", doc="An NVMe/TCP subsystem of the kernel's target.", events=EVENTS)

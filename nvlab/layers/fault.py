@@ -13,6 +13,7 @@ from nvlab.layers.base import LayerKind
 from nvlab.layers.fields import Choice, Doc, Duration, Flag, Probability, Whole
 
 MAX_FAULTS = 32  # of one device, as the core has places for
+MAX_CONTROLLERS = 8  # of one device, as nvlab.ko has it
 MILLION = 1_000_000
 _BELONGS = {"status": "status", "delay": "delay"}  # key -> the only action that has it, and must have it
 
@@ -40,7 +41,7 @@ class Fault:
     nlb: Annotated[int, Whole(0, 1 << 40), Doc("blocks of that range; 0 is any block")] = 0
     nsid: Annotated[int, Whole(0, (1 << 32) - 1), Doc("namespace; 0 is any")] = 0
     queue: Annotated[int, Whole(0, 65535), Doc("I/O queue; 0 is any")] = 0
-    controller: Annotated[int, Whole(0, 8), Doc("of a device with several, the one it comes to; 0 is any")] = 0
+    controller: Annotated[int, Whole(0, MAX_CONTROLLERS), Doc("of a device with several, the one it comes to; 0 is any")] = 0
     every: Annotated[int, Whole(1, (1 << 32) - 1), Doc("of the commands it is about, every so many is hit")] = 1
     probability: Annotated[float, Probability(), Doc("chance of those, drawn from the device's seed")] = 1.0
     count: Annotated[int, Whole(0, (1 << 32) - 1), Doc("hits after which it rests; 0 is no limit")] = 0

@@ -8,13 +8,12 @@ A marker's ``read`` takes the TOML value and returns the value of the field, or 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, fields, is_dataclass
 from difflib import get_close_matches
-from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
-from nvlab.medium import PARAMETERS, Profile, load_profile
+from nvlab.medium import PARAMETERS
 from nvlab.units import MAX_BYTES, MAX_NS, format_size, format_time, parse_cpus, parse_size, parse_time
 
 
@@ -70,6 +69,27 @@ class Size(Marker):
 
 
 @dataclass(frozen=True)
+class Sizes(Marker):
+    """Bytes from one size to another, written "1k-16k"; or one size."""
+
+    low: int = 0
+    high: int = MAX_BYTES
+
+    def read(self, value: Any) -> tuple[int, int]:
+        ends = value.split("-") if isinstance(value, str) else [value]
+        if len(ends) > 2:
+            raise ValueError(f'{value!r} is neither a size nor two, like "1k-16k"')
+        sizes = [Size(self.low, self.high).read(end) for end in ends]
+        if sizes[0] > sizes[-1]:
+            raise ValueError(f"{value!r} begins with the larger size")
+        return sizes[0], sizes[-1]
+
+    def schema(self) -> dict[str, Any]:
+        size = r"\s*\d+\s*[KMGTkmgt]?([iI]?[bB])?\s*"
+        return {"type": ["string", "integer"], "pattern": f"^{size}(-{size})?$", "examples": ["4k", "1k-16k"]}
+
+
+@dataclass(frozen=True)
 class Duration(Marker):
     """Nanoseconds, written "20us"."""
 
@@ -87,6 +107,28 @@ class Duration(Marker):
     def schema(self) -> dict[str, Any]:
         pattern = r"^\s*(\d+(\.\d+)?\s*(ns|us|µs|ms|s|m|h)|0)\s*$"
         return {"anyOf": [{"type": "string", "pattern": pattern}, {"const": 0}], "examples": ["20us", "4ms", "10s"]}
+
+
+@dataclass(frozen=True)
+class At(Marker):
+    """A moment of a workload: "5s" after its first I/O, "30%" of its planned time, or "end"; read as (ns, share, ended)."""
+
+    def read(self, value: Any) -> tuple[int, float | None, bool]:
+        if value == "end":
+            return 0, None, True
+        if isinstance(value, str) and (share := re.fullmatch(r"\s*(\d{1,3}(?:\.\d+)?)\s*%\s*", value)):
+            if float(share[1]) > 100:
+                raise ValueError(f"{value!r} is beyond the workload's end (100%)")
+            return 0, float(share[1]) / 100, False
+        try:
+            return Duration().read(value), None, False
+        except ValueError:
+            said = f'{value!r} is neither a time, like "5s", nor a share of the workload, like "30%", nor "end"'
+            raise ValueError(said) from None
+
+    def schema(self) -> dict[str, Any]:
+        pattern = r"^(\s*\d+(\.\d+)?\s*(ns|us|µs|ms|s|m|h|%)\s*|end)$"
+        return {"anyOf": [{"type": "string", "pattern": pattern}, {"const": 0}], "examples": ["5s", "30%", "end"]}
 
 
 @dataclass(frozen=True)
@@ -120,6 +162,21 @@ class Probability(Marker):
 
     def schema(self) -> dict[str, Any]:
         return {"type": "number", "minimum": 1e-6, "maximum": 1, "examples": [0.01]}
+
+
+@dataclass(frozen=True)
+class Percent(Marker):
+    """A number of per cent above 0, up to 100."""
+
+    def read(self, value: Any) -> float:
+        if not isinstance(value, int | float) or isinstance(value, bool):
+            raise ValueError(f"{value!r} is not a number of per cent; write it like 20")
+        if not 0 < value <= 100:
+            raise ValueError(f"{value} is out of range (above 0, to 100 per cent)")
+        return float(value)
+
+    def schema(self) -> dict[str, Any]:
+        return {"type": "number", "exclusiveMinimum": 0, "maximum": 100, "examples": [20]}
 
 
 @dataclass(frozen=True)
@@ -258,56 +315,6 @@ class Medium(Marker):
         return {"type": "object", "properties": properties, "additionalProperties": False}
 
 
-class Beside(Marker):
-    """Names a file. A relative path starts where the scenario's file is, which whoever validates gives as the context."""
-
-    def read(self, value: Any, directory: Path | None = None) -> Any:
-        raise NotImplementedError
-
-    def __get_pydantic_core_schema__(self, source: Any, handler: Any) -> dict[str, Any]:
-        read = lambda value, info: self.read(value, info.context)  # noqa: E731
-        return {"type": "function-plain", "function": {"type": "with-info", "function": read}}
-
-
-@dataclass(frozen=True)
-class ProfileOf(Beside):
-    """One of the ``known`` profiles by its name, or the file of another one (mine.toml), read as a Profile."""
-
-    known: Mapping[str, Profile]
-
-    def read(self, value: Any, directory: Path | None = None) -> Profile:
-        if isinstance(value, str) and value in self.known:
-            return self.known[value]
-        names = f"{', '.join(self.known)}, or the file of a profile of your own, like mine.toml"
-        if not isinstance(value, str) or not re.fullmatch(r"([^\0]*/)?[\w.+-]+\.toml", value):
-            raise ValueError(f"{value!r} is not one of: {names}")
-        try:
-            return load_profile((directory or Path()) / value)
-        except OSError as error:
-            raise ValueError(f"cannot read the profile {value!r}: {error.strerror}") from None
-
-    def schema(self) -> dict[str, Any]:
-        return {"anyOf": [{"enum": list(self.known)}, {"type": "string", "pattern": r"\.toml$"}]}
-
-
-@dataclass(frozen=True)
-class FileOf(Beside):
-    """A file that is there, as an absolute path. ``what`` it is, for the message."""
-
-    what: str
-
-    def read(self, value: Any, directory: Path | None = None) -> str:
-        if not isinstance(value, str) or not value or "\0" in value:
-            raise ValueError(f"{value!r} is not the name of a file: {self.what}")
-        path = ((directory or Path()) / value).resolve()
-        if not path.is_file():
-            raise ValueError(f"there is no file {value!r} (looked for {path}): {self.what}")
-        return str(path)
-
-    def schema(self) -> dict[str, Any]:
-        return {"type": "string", "minLength": 1}
-
-
 @dataclass(frozen=True)
 class Table(Marker):
     """A table that another part of nvlab checks (fio's keys)."""
@@ -319,3 +326,22 @@ class Table(Marker):
 
     def schema(self) -> dict[str, Any]:
         return {"type": "object"}
+
+
+Reference = tuple[str, str, tuple[str, ...]]  # TOML path, name, tables it may be of
+
+
+def marked_references(path: str, spec: Any) -> Iterator[Reference]:
+    """Every reference of a spec: the fields that are marked as one."""
+    hints = get_type_hints(type(spec), include_extras=True)
+    for f in fields(spec):
+        value = getattr(spec, f.name)
+        where = f"{path}.{f.name}"
+        if is_dataclass(value):
+            yield from marked_references(where, value)
+        marks = get_args(hints[f.name])[1:] if get_origin(hints[f.name]) is Annotated else ()
+        for mark in marks:
+            if isinstance(mark, Ref) and value is not None:
+                yield where, value, mark.tables
+            elif isinstance(mark, Refs):
+                yield from ((where, ref, mark.tables) for ref in value)

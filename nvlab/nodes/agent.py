@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """The far end of the channel: runs on the node, calls handlers by name, reports what they say.
 
-``python -m nvlab.nodes.agent --stdio`` serves one session over standard input and output (ssh); in a guest, guest.py forks one of
-these for each session. It works from the plan alone and must start fast: it imports neither pydantic nor numpy.
+``python -m nvlab.nodes.agent --stdio`` serves one session over standard input and output (on this machine, and by ssh); in a
+guest, guest.py forks one of these for each session. It works from the plan alone and must start fast: it imports neither pydantic
+nor numpy.
 """
 
 from __future__ import annotations
@@ -20,6 +21,9 @@ from nvlab.errors import Interrupted, UsageError
 from nvlab.nodes.channel import Channel, LineClosed, Message, pack_error
 
 BEAT = 1.0  # seconds between signs of life while a handler runs
+
+# An agent as a program: python -I -c START DIRECTORY --stdio, where nvlab is in that directory.
+START = "import sys; sys.path.insert(0, sys.argv.pop(1)); from nvlab.nodes.agent import main; main()"
 
 Args = Mapping[str, Any]
 Emit = Callable[[Message], None]
@@ -129,8 +133,10 @@ def main() -> None:
     """Serve one session over stdin and stdout; whatever else is printed goes to stderr."""
     if sys.argv[1:] != ["--stdio"]:
         raise SystemExit("usage: python -m nvlab.nodes.agent --stdio")
+    from nvlab.host.read import PATH
     from nvlab.nodes.handlers import HANDLERS
 
+    os.environ.update(PATH=PATH, LC_ALL="C.UTF-8")  # whatever sudo and ssh have left of it
     channel = Channel(os.dup(0), os.dup(1))
     os.dup2(2, 1)
     serve(channel, HANDLERS)

@@ -80,6 +80,10 @@ class Channel:
         """The next message. ``deadline`` is on the monotonic clock. Raises LineClosed and TimeoutError."""
         return dict(json.loads(self._receive_line(deadline)))
 
+    def pour(self, data: bytes, deadline: float | None = None) -> None:
+        """Send bytes that are no message, to who expects them. Raises as :meth:`send` does."""
+        self._write(data, deadline)
+
     def close(self) -> None:
         for fd in {self.reader, self.writer}:
             os.close(fd)

@@ -3,9 +3,9 @@
 
 from __future__ import annotations
 
-from nvlab.nodes import basics, labs, shell
+from nvlab.nodes import basics, labs, shell, snapshot
 from nvlab.nodes.agent import Handler
 
 WARM = ("pyudev",)  # imported while the guest is idle, as it takes a second there
 
-HANDLERS: dict[str, Handler] = {**basics.HANDLERS, **shell.HANDLERS, **labs.HANDLERS}
+HANDLERS: dict[str, Handler] = {**basics.HANDLERS, **shell.HANDLERS, **labs.HANDLERS, **snapshot.HANDLERS}

@@ -26,6 +26,7 @@ from nvlab.nodes.channel import AgentDied, Channel, LineClosed
 from nvlab.nodes.initramfs import PACKAGE
 from nvlab.nodes.kvm import Accel, accelerator
 from nvlab.nodes.qemu import GuestSpec
+from nvlab.nodes.qmp import Monitor
 from nvlab.nodes.session import CONNECT, Session
 from nvlab.nodes.state import Process, find_processes, read_json, start_time, state_dir, write_json
 
@@ -50,6 +51,7 @@ class Guest:
         self.name = name
         self.directory = state_dir() / "guests" / name
         self.console = self.directory / "console.log"
+        self.images = self.directory / "images"  # what its devices knew when their power was cut
 
     # -- what is known of it -------------------------------------------------------------------------------
 
@@ -176,16 +178,16 @@ class Guest:
     def _dial(self, port: int) -> socket.socket:
         """Connect to a port's socket. Raises GuestLost."""
         try:
-            return self._try_dial(port)
+            return self._try_dial(f"port.{port}")
         except OSError as error:
             raise self.lost(f"its port cannot be reached: {error.strerror}") from error
 
-    def _try_dial(self, port: int) -> socket.socket:
+    def _try_dial(self, name: str) -> socket.socket:
         """Connect through a directory descriptor: the socket's path may be longer than connect(2) takes. Raises OSError."""
         line = socket.socket(socket.AF_UNIX)
         directory = os.open(self.directory, os.O_PATH | os.O_CLOEXEC)
         try:
-            line.connect(f"/proc/self/fd/{directory}/port.{port}")
+            line.connect(f"/proc/self/fd/{directory}/{name}")
         except OSError:
             line.close()
             raise
@@ -213,7 +215,7 @@ class Guest:
         if mark := self.record.get("mark"):
             for pid in list(find_processes(mark)):
                 self._end(pid, mark)
-        for path in self.directory.glob("port.?"):
+        for path in (*self.directory.glob("port.?"), *self.directory.glob("qmp"), *self.images.glob("*")):
             path.unlink()
         for lab in (self.directory / "labs").glob("*"):
             lab.unlink()
@@ -228,6 +230,25 @@ class Guest:
             process.close()
             if not ended:
                 raise GuestLost(f"process {pid} of guest {self.name!r} does not end", hint=f"look at /proc/{pid}/stack")
+
+    def reset(self, timeout: float = BOOT) -> None:
+        """Press its reset button, and wait until its agent answers; the caller has it :meth:`locked`.
+
+        Nothing in it hears of that before. Its memory is as it was, but nobody in the next boot knows of it, save for what is
+        reserved (``memmap=``). Raises GuestLost.
+        """
+        deadline = time.monotonic() + timeout
+        try:
+            with Monitor(self._try_dial("qmp")) as monitor:
+                # -no-reboot is for kernels that panic; SeaBIOS resets once more when it finds itself in memory
+                monitor.execute("set-action", reboot="reset")
+                monitor.execute("system_reset")
+                monitor.await_event("RESET")
+                self._await_ready(deadline)
+                monitor.execute("set-action", reboot="shutdown")
+        except OSError as error:
+            raise self.lost(f"it cannot be reset: {error.strerror or error}") from error
+        self.connect(max(CONNECT, deadline - time.monotonic())).close()
 
     @contextmanager
     def locked(self, timeout: float = BOOT) -> Iterator[None]:
@@ -311,7 +332,7 @@ class Guest:
         deadline = time.monotonic() + _LISTEN
         while True:
             with suppress(FileNotFoundError, ConnectionRefusedError):
-                return self._try_dial(0)
+                return self._try_dial("port.0")
             if process.poll() is not None:
                 raise self._stillborn()
             if time.monotonic() > deadline:

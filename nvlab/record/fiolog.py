@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nvlab.errors import StepFailed
 from nvlab.record.buckets import bucket_of
+from nvlab.record.fioresult import read_json
 from nvlab.record.format import HISTOGRAM, HISTOGRAM_DTYPE, KINDS, LATENCY, LATENCY_DTYPE, OPS, RESULTS
 from nvlab.workload.fio import LOG_DIR, RESULT
 
@@ -75,17 +75,6 @@ def convert_results(directory: Path, sections: Sequence[str]) -> None:
     np.save(directory / HISTOGRAM, np.array(rows, HISTOGRAM_DTYPE))
     described = {"fio": report.get("fio version", ""), "results": results, "disk_util": report.get("disk_util", [])}
     (directory / RESULTS).write_text(json.dumps(described, indent=1) + "\n", encoding="utf-8")
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """fio's JSON, which its notes may precede. Raises StepFailed when there is none."""
-    text = path.read_text(encoding="utf-8", errors="replace") if path.exists() else ""
-    start = re.search(r"^\{", text, re.M)
-    try:
-        report: dict[str, Any] = json.loads(text[start.start() :] if start else "")
-    except json.JSONDecodeError as error:
-        raise StepFailed(f"{path} holds no result of fio: {error}", hint="fio.err beside it says why") from error
-    return report
 
 
 def _summary(part: Mapping[str, Any]) -> dict[str, Any]:

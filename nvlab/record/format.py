@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """The arrays of a run directory: names and dtypes, little-endian, memory-mappable with ``numpy.load(path, mmap_mode="r")``.
 
-``op`` is 0 read, 1 write, 2 trim, everywhere. ``section`` indexes ``sections`` of ``workload.json``, ``watch`` its ``watches``.
+``op`` is 0 read, 1 write, 2 trim, everywhere; of keys a Retrieve is a read, a Store a write, and there are 3 delete, 4 exist,
+5 list. ``section`` indexes ``sections`` of ``workload.json``, ``watch`` its ``watches``.
 Times ``t`` are CLOCK_MONOTONIC of the node, ns.
 
 ``results.json`` holds what fio says of each (section, op): ``section``, ``op``, ``ios``, ``bytes``, ``runtime_ns``, ``iops``,
@@ -16,9 +17,10 @@ from __future__ import annotations
 
 import numpy as np
 
-OPS = ("read", "write", "trim")
+OPS = ("read", "write", "trim", "delete", "exist", "list")
 
 LATENCY, HISTOGRAM, BLOCK, COUNTERS = "latency.npy", "histogram.npy", "block.npy", "counters.npy"
+LAYER_LATENCY = "layers.npy"
 RESULTS, STATES = "results.json", "states.json"
 
 #: every I/O in the order of completion: when it was done (fio logs whole ms), how long it took from submission
@@ -29,6 +31,10 @@ LATENCY_DTYPE = np.dtype(
 #: fio's histogram: ``count`` I/Os in ``bucket`` (:mod:`nvlab.analysis.hist`); ``kind`` 0 total latency, 1 completion latency
 HISTOGRAM_DTYPE = np.dtype([("section", "u1"), ("op", "u1"), ("kind", "u1"), ("bucket", "<u2"), ("count", "<u8")])
 KINDS = ("total", "completion")
+
+#: latencies at the block devices: ``count`` bios or requests (``kind``) in ``bucket``; ``kind`` and ``op`` index
+#: ``KINDS`` and ``OPS`` of :mod:`nvlab.record.blockprobe`
+LAYER_LATENCY_DTYPE = np.dtype([("watch", "<u2"), ("kind", "u1"), ("op", "u1"), ("bucket", "<u2"), ("count", "<u8")])
 
 #: /sys/block/*/stat (Documentation/block/stat.rst): running totals; sectors of 512 B, ticks in ms
 BLOCK_FIELDS = (

@@ -11,16 +11,20 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
 from nvlab.errors import DeadlineExceeded, EnvironmentNotReady, Interrupted, StepFailed
 from nvlab.host.provenance import counters
-from nvlab.record import EVENTS, FIO_ERRORS, FORMAT_VERSION, JOB, PROC, SAMPLES, WORKLOAD
+from nvlab.record import EVENTS, FIO_ERRORS, FORMAT_VERSION, JOB, LAYERS, PROC, SAMPLES, WORKLOAD, durability
+from nvlab.record.blocktrace import BlockTracer
 from nvlab.record.events import Emit, EventLog, clock
 from nvlab.record.samplers import Sampler, Watch
+from nvlab.record.timeline import Happen, Planned, Timeline, failure
 from nvlab.record.trace import TRACES, Traced, TraceRecorder
+from nvlab.workload import keyrun, ledger
+from nvlab.workload.course import Phase
 from nvlab.workload.fio import (
     DEFAULT_SEED,
     LOG_DIR,
@@ -35,7 +39,12 @@ from nvlab.workload.fio import (
 
 _RATES = re.compile(r"\[([rwt]=[^\]]*B/s)\]\[([rwt]=[^\]]*IOPS)\]")
 _CHECK_EVERY = 0.2  # s between looks at the stop request, the clock and fio
+_VERIFY = 600.0  # s that reading back a ledger's blocks may take
 _GRACE = 10.0  # s that fio has to write its logs after SIGINT
+CUT = "cut"  # status of a load that an event has ended, and its ledger not judged yet
+
+
+Where = Callable[[], str]  # the path of a target as it is now
 
 
 class Stop(Protocol):
@@ -49,7 +58,11 @@ class Stop(Protocol):
 class Workload:
     """One workload as the recorder needs it. ``table`` holds fio's keys (:mod:`nvlab.workload.fio`).
 
-    Workloads with the same ``load`` are compared with each other, ``variant`` against ``variant``.
+    Workloads with the same ``load`` are compared with each other, ``variant`` against ``variant``. ``course``: what comes before
+    and between (:mod:`nvlab.workload.course`). ``changed`` {key, value}: how the lab differs from its scenario's. Only what is
+    ``counted`` is a result; other ``phase`` than "measure" never is. ``kv``: instead of fio's, a load of keys
+    (:mod:`nvlab.workload.keyrun`), which are stored first if ``store`` says so. ``layers``: count latency at the watched block
+    devices; ``stack``: {"target": the name of the load's, "below": {name: names that it is directly on}}.
     """
 
     name: str
@@ -58,50 +71,141 @@ class Workload:
     load: str = ""
     variant: str = ""
     baseline: bool = False
-    round: int = 0
+    repeat: int = 0
+    course: Mapping[str, Any] = field(default_factory=dict)
+    changed: Mapping[str, Any] = field(default_factory=dict)
+    phase: Phase = "measure"
+    counted: bool = True
     seed: int = DEFAULT_SEED
     trace: bool = True
     interval: float = 0.25
     watches: tuple[Watch, ...] = field(default=())
     traces: tuple[Traced, ...] = field(default=())
+    events: tuple[Planned, ...] = field(default=())
+    ledger: bool = False
+    kv: Mapping[str, Any] = field(default_factory=dict)
+    store: bool = True
+    layers: bool = False
+    stack: Mapping[str, Any] = field(default_factory=dict)
 
     @staticmethod
     def from_json(data: Mapping[str, Any]) -> Workload:
-        """The workload a controller sent: ``target`` {kind, path}, ``watches`` {layer, kind, name}, ``traces`` {layer, path}."""
+        """The workload a controller sent: ``target`` {kind, path}, ``watches`` {layer, kind, name}, ``traces`` {layer, path};
+        ``events`` as :mod:`nvlab.record.timeline` has them planned.
+        """
         plain = dict(data)
         plain["target"] = Target(**plain["target"])
         plain["watches"] = tuple(Watch(**w) for w in plain.get("watches", ()))
         plain["traces"] = tuple(Traced(**t) for t in plain.get("traces", ()))
+        plain["events"] = tuple(plain.get("events", ()))
         return Workload(**plain)
 
 
-def run_workload(out: Path, work: Workload, emit: Emit, stop: Stop, *, deadline: float | None = None) -> dict[str, Any]:
+def nothing_can_happen(event: Planned) -> str:
+    """For loads outside a lab."""
+    raise StepFailed(f"nobody is there to let {event['label']!r} happen")
+
+
+def run_workload(
+    out: Path,
+    work: Workload,
+    emit: Emit,
+    stop: Stop,
+    *,
+    deadline: float | None = None,
+    happen: Happen = nothing_can_happen,
+    where: Where | None = None,
+) -> dict[str, Any]:
     """Run ``work`` and record it in the new directory ``out``; the content of its ``workload.json``.
+
+    ``happen`` lets its events happen; ``where`` says where its target is afterwards, for a ledger to be held against it.
 
     ``deadline`` is in seconds (default: twice the planned time and a minute for laying out files and writing logs). Emits the
     events of ``events.jsonl`` as they happen, "progress" (``fraction`` 0 to 1, ``rates`` in fio's words) among them.
     Raises InvalidScenario (before anything is written), StepFailed, DeadlineExceeded, Interrupted, EnvironmentNotReady; the
     directory then holds what there was.
     """
-    sections = job_sections(work.table, work.name, work.target.kind)
-    planned = planned_seconds(sections)
+    sections = (Section(work.name, {}),) if work.kv else job_sections(work.table, work.name, work.target.kind)
+    planned = keyrun.planned_seconds(work.kv) if work.kv else planned_seconds(sections)
     limit = deadline if deadline is not None else 2 * planned + 60
+    if work.kv and work.store:
+        limit += keyrun.patience(work.kv)
     _check_target(work)
     record = _prepare(out, work, sections, planned)
     events = EventLog(out / EVENTS, emit)
-    outcome = _sampled(out, work, events, record, lambda: _Fio(out, events, stop, planned).run(limit))
+
+    def happen_to_both(event: Planned) -> str:
+        found = happen(event)
+        if event.get("ends"):
+            fio.cut_short()
+        return found
+
+    timeline = Timeline(work.events, happen_to_both, events)
+    fio = _Fio(out, events, stop, planned, timeline.loaded)
+    if work.ledger:
+        fio.command, fio.environment = ledger.argv("write", str(out)), ledger.environment()
+    if work.kv:
+        fio.command, fio.environment = keyrun.argv(str(out)), ledger.environment()
+    outcome = _layered(out, work, lambda: _sampled(out, work, events, record, lambda: _eventful(fio, timeline, record, limit)))
+    if work.ledger and outcome.status == "ok":
+        record["verdict"] = verdict(out, (where or (lambda: work.target.path))())
+        events.add("verdict", workload=work.name, **record["verdict"])
     record |= {"status": outcome.status, "code": outcome.code, "message": outcome.message}
     _drop_partial_latencies(out / LOG_DIR)
     events.add("end", workload=work.name, status=outcome.status)
     events.close()
-    _write_json(out / WORKLOAD, record)
+    write_json(out / WORKLOAD, record)
     outcome.check(work.name, limit, events.kernel_said)
     return record
 
 
-def _sampled(
-    out: Path, work: Workload, events: EventLog, record: dict[str, Any], act: Callable[[], _Outcome]
-) -> _Outcome:
+def verdict(out: Path, target: str) -> dict[str, Any]:
+    """The ledger in ``out`` held against what is on the target now. Raises StepFailed, DeadlineExceeded."""
+    argv = ledger.argv("verify", str(out), target)
+    try:
+        done = subprocess.run(argv, capture_output=True, text=True, timeout=_VERIFY, env=ledger.environment())
+    except subprocess.TimeoutExpired as error:
+        raise DeadlineExceeded(f"reading back what was written did not end within {_VERIFY:.0f} s") from error
+    if done.returncode:
+        words = done.stderr.strip().rpartition("\n")[2]
+        raise StepFailed(f"what was written cannot be read back: {words}", hint="did the device go away? nvlab status")
+    said: dict[str, Any] = json.loads(done.stdout)
+    return said
+
+
+def _eventful(fio: _Fio, timeline: Timeline, record: dict[str, Any], limit: float) -> _Outcome:
+    """What fio ends with while the events happen; what became of them goes into ``record``."""
+    timeline.start(Path(record["target"]["path"]), record["planned_seconds"])
+    stopped = True
+    try:
+        outcome = fio.run(limit)
+        stopped = outcome.status not in ("ok", "failed", CUT)
+    finally:
+        record["events"] = timeline.finish(stopped=stopped)
+    if fio.was_cut and outcome.status == "ok":  # it was over by itself at that very moment
+        return _Outcome(CUT, None, "")
+    failed = failure(record["events"])
+    return replace(outcome, status="failed", message=failed) if outcome.status == "ok" and failed else outcome
+
+
+def _layered(out: Path, work: Workload, act: Callable[[], _Outcome]) -> _Outcome:
+    """What ``act`` ends with, latency counted at the layers meanwhile if it is to be; then FLUSH and FUA are tried."""
+    if not work.layers:
+        return act()
+    tracer = BlockTracer(work.watches)
+    tracer.start()
+    try:
+        outcome = act()
+        found = tracer.counted()
+        if outcome.status == "ok" and not work.events:  # after those something may hang that is not there any more
+            found["durability"] = durability.probe(tracer.flags, work.watches, **work.stack)
+    finally:
+        tracer.close()
+    write_json(out / LAYERS, found)
+    return outcome
+
+
+def _sampled(out: Path, work: Workload, events: EventLog, record: dict[str, Any], act: Callable[[], _Outcome]) -> _Outcome:
     """What ``act`` ends with, sampled from before its start to after its end; the two go into ``record``."""
     sampler = Sampler(out / SAMPLES, work.watches, work.interval, lambda kind, data: events.add(kind, **data))
     tracer = _tracer(out, work)
@@ -116,7 +220,7 @@ def _sampled(
             events.add("stuck", what="the sampler waits in the kernel")
         record["traces"] = tracer.stop()
         record["ended"] = time.monotonic_ns()
-        _write_json(out / PROC, {"before": before, "after": counters()})
+        write_json(out / PROC, {"before": before, "after": counters()})
 
 
 def _tracer(out: Path, work: Workload) -> TraceRecorder:
@@ -135,7 +239,9 @@ def _check_target(work: Workload) -> None:
     path = Path(work.target.path)
     if work.target.kind == "directory" and not path.is_dir():
         raise StepFailed(f"workload {work.name}: {path} is not a directory", hint="is the file system mounted?")
-    if work.target.kind == "device" and not (path.is_block_device() or path.is_file()):
+    if work.kv and not path.is_char_device():
+        raise StepFailed(f"workload {work.name}: {path} is not there", hint="did the device go away? nvlab status")
+    if work.target.kind == "device" and not work.kv and not (path.is_block_device() or path.is_file()):
         raise StepFailed(
             f"workload {work.name}: {path} is not a block device", hint="did the device go away? nvlab status"
         )
@@ -143,24 +249,37 @@ def _check_target(work: Workload) -> None:
 
 def _prepare(out: Path, work: Workload, sections: Sequence[Section], planned: float) -> dict[str, Any]:
     """Make the directory and the job file; the record so far."""
-    engine = default_engine()
+    engine = "nvlab.kv" if work.kv else default_engine()
     (out / LOG_DIR).mkdir(parents=True)
-    job = render_job(sections, work.target, seed=work.seed, engine=engine, trace=work.trace)
+    job = _keys_job(work) if work.kv else render_job(sections, work.target, seed=work.seed, engine=engine, trace=work.trace)
     (out / JOB).write_text(job, encoding="utf-8")
+    if work.kv:
+        told = {"target": work.target.path, "name": work.name, "seed": work.seed, "trace": work.trace, "store": work.store}
+        write_json(out / keyrun.JOB, told | {"kv": work.kv})
+    if work.ledger:
+        (section,) = sections
+        told = {"target": work.target.path, "name": section.name, "keys": dict(section.keys), "seed": work.seed}
+        write_json(out / ledger.JOB, told)
     record = asdict(work)
-    del record["table"]
+    del record["table"], record["kv"], record["store"]
+    said = {"kv": {key: value for key, value in work.kv.items() if value is not None}} if work.kv else {}
     record |= {
         "format": FORMAT_VERSION,
         "load": work.load or work.name,
         "variant": work.variant or work.target.path,
-        "sections": [asdict(s) for s in sections],
+        "sections": [asdict(s) | said for s in sections],
         "engine": engine,
         "planned_seconds": planned,
         "clock": clock(),
         "status": "unfinished",
     }
-    _write_json(out / WORKLOAD, record)
+    write_json(out / WORKLOAD, record)
     return record
+
+
+def _keys_job(work: Workload) -> str:
+    """A load of keys in place of a job file, for people."""
+    return "".join(f"# {key} = {value}\n" for key, value in work.kv.items())
 
 
 def _drop_partial_latencies(logs: Path) -> None:
@@ -169,7 +288,7 @@ def _drop_partial_latencies(logs: Path) -> None:
         path.unlink()
 
 
-def _write_json(path: Path, data: Mapping[str, Any]) -> None:
+def write_json(path: Path, data: Mapping[str, Any]) -> None:
     path.write_text(json.dumps(data, indent=1) + "\n", encoding="utf-8")
 
 
@@ -189,6 +308,12 @@ class _Outcome:
                 hint="a device that hangs shows in the kernel's messages, all of them in the run's events.jsonl",
                 kmsg=kmsg,
             )
+        if self.status == "failed" and self.code == 0:
+            raise StepFailed(
+                f"workload {name}: {self.message}",
+                hint="what events have changed is still so: nvlab down and nvlab up make the lab as it was",
+                kmsg=kmsg,
+            )
         if self.status == "failed":
             raise StepFailed(
                 f"workload {name}: fio ended with exit code {self.code}{self.message and ': ' + self.message}",
@@ -200,13 +325,17 @@ class _Outcome:
 class _Fio:
     """fio in a process group of its own, watched."""
 
-    def __init__(self, out: Path, events: EventLog, stop: Stop, planned: float) -> None:
+    def __init__(self, out: Path, events: EventLog, stop: Stop, planned: float, loaded: Callable[[], None]) -> None:
         self._out = out
         self._events = events
         self._stop = stop
         self._planned = planned
+        self._loaded = loaded
+        self.was_cut = False
         self._started = time.monotonic()
         self._last_progress = self._started
+        self.command: Sequence[str] = fio_argv(JOB)
+        self.environment: Mapping[str, str] | None = None
 
     def run(self, limit: float) -> _Outcome:
         with (self._out / FIO_ERRORS).open("wb") as errors:
@@ -219,23 +348,39 @@ class _Fio:
         finally:
             assert self._process.stdout is not None
             self._process.stdout.close()
+        if status == CUT:  # what it waits for never comes
+            return _Outcome(CUT, None, "")
         ended = self._process.poll() is not None or self._end()
         return self._outcome(status, ended)
 
+    def cut_short(self) -> None:
+        """Have a load that keeps a ledger leave it as it is now."""
+        self.was_cut = True
+        self._process.terminate()
+
     def _spawn(self, errors: int) -> subprocess.Popen[bytes]:
-        argv = fio_argv(JOB)
         try:
             return subprocess.Popen(
-                argv, cwd=self._out, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=errors, process_group=0
+                self.command,
+                cwd=self._out,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=errors,
+                process_group=0,
+                env=self.environment,
             )
         except FileNotFoundError as error:
             raise EnvironmentNotReady(f"{error.filename} is not there", hint="apt-get install fio") from error
 
     def _watch(self, limit: float) -> str:
-        """Follow fio until it ends ("ended"), the user stops it ("stopped") or its time is over ("deadline")."""
+        """Follow fio until it ends ("ended") or has left its ledger after :meth:`cut_short` ("cut"), the user stops it
+        ("stopped") or its time is over ("deadline").
+        """
         pidfd = os.pidfd_open(self._process.pid)
         try:
             while self._process.poll() is None:
+                if self.was_cut and (self._out / ledger.LEDGER).exists():
+                    return CUT
                 if self._stop.requested:
                     return "stopped"
                 if time.monotonic() - self._started > limit:
@@ -260,6 +405,8 @@ class _Fio:
         if not rates and now - self._last_progress < 1:
             return
         self._last_progress = now
+        if rates:
+            self._loaded()
         fraction = min(1.0, (now - self._started) / self._planned) if self._planned else 0.0
         self._events.add("progress", fraction=round(fraction, 3), rates=" ".join(rates[-1]) if rates else "")
 

@@ -7,15 +7,18 @@ import hashlib
 import json
 import re
 import secrets
+import shutil
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from nvlab.errors import UsageError
-from nvlab.record import FORMAT_VERSION, RUN, SCENARIO, WORKLOADS
+from nvlab.record import FORMAT_VERSION, INPUTS, RUN, SCENARIO, WORKLOAD, WORKLOADS
 
+MOST = 64 << 20  # bytes of a file that each run has a copy of
 _LETTERS = "abcdefghjkmnpqrstuvwxyz23456789"  # no letter that looks like another
 
 
@@ -45,6 +48,11 @@ class RunDir:
         path.mkdir()
         return path
 
+    def stages(self) -> list[Path]:
+        """The directories of everything that ran, in the order of running: a workload's own, or those of its stages below it."""
+        top = self.path / WORKLOADS
+        return sorted((path.parent for path in top.rglob(WORKLOAD)), key=lambda path: _numbers(path.relative_to(top)))
+
     def write(self, lab: str, scenario: str, source: str, facts: Mapping[str, Any]) -> None:
         """Write ``run.json`` and the scenario's text as it was given in ``source``. ``facts`` are added as they are."""
         described = {
@@ -56,6 +64,26 @@ class RunDir:
         }
         (self.path / SCENARIO).write_text(scenario, encoding="utf-8")
         self._save(described | dict(facts))
+
+    def keep(self, files: Mapping[str, Path]) -> None:
+        """Copy the files that the scenario or the command names, by name; :meth:`kept` finds them again.
+
+        What is larger than 64 MiB (snapshots with their data) stays where it is, and only its place is written down.
+        """
+        copies: dict[str, str] = {}
+        for number, (name, path) in enumerate(sorted(files.items()), 1):
+            if path.stat().st_size > MOST:
+                copies[name] = str(path.resolve())
+                continue
+            copy = self.path / INPUTS / f"{number:02d}" / path.name  # what is made of it may be called by its name
+            copy.parent.mkdir(parents=True)
+            shutil.copyfile(path, copy)
+            copies[name] = str(copy.relative_to(self.path))
+        self.update({"files": copies})
+
+    def kept(self) -> dict[str, Path]:
+        """The files of :meth:`keep`, by the names that they had: copies, or where the large ones were."""
+        return {name: self.path / copy for name, copy in self.read().get("files", {}).items()}
 
     def update(self, facts: Mapping[str, Any]) -> None:
         """Add to ``run.json``, for what is known only after the workloads."""
@@ -83,16 +111,32 @@ def list_runs(base: Path) -> list[RunDir]:
 
 
 def find_run(base: Path, name: str = "") -> RunDir:
-    """The run that ``name`` is a path of, the id of, or the only part of an id of; the latest without a name."""
+    """The run that ``name`` is a path of, the id of, or the only part of an id of; the latest of a lab, or of all.
+
+    Raises UsageError when there is none, or more than one.
+    """
     if name and (Path(name) / RUN).is_file():
         return RunDir(Path(name).resolve())
     known = list_runs(base)
-    matching = [run for run in known if run.id == name] or [run for run in known if name in run.id]
+    matching = [run for run in known if run.id == name] or [run for run in known if name and _lab_of(run) == name][-1:]
+    matching = matching or [run for run in known if name in run.id]
     if not matching or (name and len(matching) > 1):
         what = f"{len(matching)} runs match {name!r}" if matching else f"no run matches {name!r} in {base}"
         shown = ", ".join(run.id for run in (matching or known)[-5:])
         raise UsageError(what, hint=f"there are: {shown}" if shown else "nvlab run LAB makes one")
     return matching[-1]
+
+
+def _lab_of(run: RunDir) -> str:
+    """A run's lab; that of a run which cannot be read is none that anyone asks for."""
+    with suppress(UsageError, AttributeError):
+        return str(run.read()["lab"])
+    return ""
+
+
+def _numbers(path: Path) -> tuple[int, ...]:
+    """By which directories are in the order in which they were made: the hundredth after the ninety-ninth."""
+    return tuple(int(part.partition("-")[0]) for part in path.parts)
 
 
 def _plain(text: str) -> str:

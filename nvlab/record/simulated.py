@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,10 +12,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from nvlab.record import EVENTS, JOB, SAMPLES, WORKLOAD
 from nvlab.record.buckets import bucket_of
 from nvlab.record.format import HISTOGRAM, HISTOGRAM_DTYPE, KINDS, LATENCY, LATENCY_DTYPE, OPS, RESULTS
+from nvlab.record.recorder import write_json
 from nvlab.record.telemetry import convert_samples
-from nvlab.sim import Device, Kind
+from nvlab.sim import Device
+from nvlab.sim.device import WITH_SSD
+from nvlab.workload.steady import value_of
 
 
 @dataclass(frozen=True)
@@ -28,6 +32,22 @@ class Piece:
     latency: NDArray[np.uint64]
     op: NDArray[np.uint8]
     size: NDArray[np.uint32]
+
+
+def describe(directory: Path, facts: Mapping[str, Any], job: str, began: int, ended: int) -> None:
+    """Write what was asked and how it ended, as the recorder does of a live one: ``facts`` are of ``workload.json``."""
+    always = {"engine": "nvlab.sim", "trace": True, "watches": [], "traces": [], "status": "ok"}
+    (directory / JOB).write_text(job, encoding="utf-8")
+    write_json(directory / WORKLOAD, {**facts, **always, "started": began, "ended": ended})
+    events = [{"t": began, "kind": "start"}, {"t": ended, "kind": "end"}]
+    (directory / EVENTS).write_text("".join(json.dumps(e) + "\n" for e in events), encoding="utf-8")
+    (directory / SAMPLES).write_text("", encoding="utf-8")
+
+
+def value_in(directory: Path, of: str) -> float:
+    """What a recorded round counts as (:func:`nvlab.workload.steady.value_of`)."""
+    results = json.loads((directory / RESULTS).read_text(encoding="utf-8"))["results"]
+    return value_of(of, [{"ios": r["ios"], "iops": r["iops"], "mean": r["total"]["mean"]} for r in results])
 
 
 def write_results(directory: Path, pieces: Sequence[Piece], device: Device) -> None:
@@ -43,7 +63,7 @@ def write_results(directory: Path, pieces: Sequence[Piece], device: Device) -> N
             rows += [(section, op, kind, int(b), int(n)) for b, n in zip(buckets, counts, strict=True)]
     convert_samples(directory, [])
     np.save(directory / HISTOGRAM, np.array(rows, HISTOGRAM_DTYPE))
-    accounts = device.stats() if device.config.kind in (Kind.SSD, Kind.ZNS) else {}
+    accounts = device.stats() if device.config.kind in WITH_SSD else {}
     described = {"fio": "", "results": results, "disk_util": [], "accounts": accounts, "counters": device.counters()}
     (directory / RESULTS).write_text(json.dumps(described, indent=1) + "\n", encoding="utf-8")
 

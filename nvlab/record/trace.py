@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import mmap
 import os
+import select
 import struct
 import threading
 from collections.abc import Callable, Sequence
@@ -19,10 +20,10 @@ from typing import Any
 TRACES = "trace"  # in a workload's directory: LAYER.raw, its trace
 _PAGE = 4096
 _MAP = struct.Struct("<IIIIQQ")  # version, bytes of a record, rings, records of a ring, bytes from ring to ring, ended
-_VERSION = 2
+_VERSION = 3
 _ENDED = 3  # in words of 64 bits from the start of the mapping
 _TAIL, _OVERRUNS, _STALLS, _HEAD = 0, 1, 2, 8  # the same, from the start of a ring
-_EVERY = 0.005  # s between looks at the rings
+_AT_REST = 0.2  # s that a few records may wait; when a ring is a quarter full, the module wakes us
 
 Sink = Callable[[memoryview], object]
 
@@ -31,11 +32,12 @@ class TraceReader:
     """The one reader of a device's trace. Raises OSError (ENOENT: it has none, EBUSY: somebody else reads it)."""
 
     def __init__(self, path: str | Path) -> None:
-        fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+        self._fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
         try:
-            self._map = self._mapped(fd)
-        finally:
-            os.close(fd)  # the mapping keeps the device
+            self._map = self._mapped(self._fd)
+        except BaseException:
+            os.close(self._fd)
+            raise
         self._bytes = memoryview(self._map)
         self._words = self._bytes.cast("Q")
 
@@ -45,6 +47,10 @@ class TraceReader:
         if version != _VERSION:
             raise OSError(f"the trace has format {version}, this nvlab reads {_VERSION}")
         return mmap.mmap(fd, _PAGE + self.rings * self.stride)
+
+    def fileno(self) -> int:
+        """To be polled: readable when a ring is a quarter full or the device waits for us, hung up when its power is off."""
+        return self._fd
 
     def drain(self, sink: Sink) -> int:
         """Pass on every record there is, ring after ring, then free their places; how many there were."""
@@ -85,6 +91,7 @@ class TraceReader:
         self._words.release()
         self._bytes.release()
         self._map.close()
+        os.close(self._fd)
 
 
 @dataclass(frozen=True)
@@ -106,7 +113,7 @@ class TraceRecorder:
         if self._traced:
             directory.mkdir()
         self._files = [(directory / f"{t.layer}.raw").open("wb") for t in self._traced]
-        self._ended = threading.Event()
+        self._ended = os.eventfd(0, os.EFD_CLOEXEC)
         self._thread = threading.Thread(target=self._run, name="trace", daemon=True)
 
     def start(self) -> None:
@@ -121,7 +128,7 @@ class TraceRecorder:
 
     def stop(self) -> list[dict[str, Any]]:
         """End; for each device what was recorded: {"layer", "records", "overruns", "stalls", "error"}."""
-        self._ended.set()
+        os.eventfd_write(self._ended, 1)
         self._thread.join()
         found = [
             {"layer": t.layer, "records": n, "overruns": r.overruns, "stalls": r.stalls, "error": self._error}
@@ -132,17 +139,27 @@ class TraceRecorder:
 
     def _run(self) -> None:
         try:
-            while self._readers and not self._ended.wait(_EVERY):
-                self._drain()
-            self._drain()
+            self._follow()
         except OSError as error:  # no space left, say: the measurement goes on, its trace does not
             self._error = str(error)
+
+    def _follow(self) -> None:
+        poll = select.poll()
+        for fd in (self._ended, *(reader.fileno() for reader in self._readers)):
+            poll.register(fd, select.POLLIN)
+        ready: dict[int, int] = {}
+        while self._ended not in ready:
+            ready = dict(poll.poll(_AT_REST * 1000))
+            self._drain()
+            for fd in (fd for fd, event in ready.items() if event & select.POLLHUP):
+                poll.unregister(fd)
 
     def _drain(self) -> None:
         for index, reader in enumerate(self._readers):
             self._counts[index] += reader.drain(self._files[index].write)
 
     def _close(self) -> None:
+        os.close(self._ended)
         for reader in self._readers:
             reader.close()
         for file in self._files:

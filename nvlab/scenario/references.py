@@ -3,30 +3,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import fields, is_dataclass
+from collections.abc import Iterable, Iterator, Mapping
 from difflib import get_close_matches
 from graphlib import CycleError, TopologicalSorter
-from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
 from nvlab.errors import Problem
 from nvlab.layers.base import BLOCK, Object, provided
-from nvlab.layers.fields import Ref, Refs
+from nvlab.layers.fields import Reference, marked_references
 
 # Tables whose objects use a block device up: nobody else may stand on it.
 _EXCLUSIVE = ("raid", "cache", "filesystem", "export")
+# Kinds of devices that are no block device for them, and what those have.
+_NO_BLOCKS = {"zns": "zones, which are written in order alone", "kv": "keys and no blocks"}
 
 
-def check_references(objects: Mapping[str, Object], declared: Mapping[str, str]) -> Iterator[Problem]:
-    """What is wrong with the names. ``declared``: every name of the file and its table, broken objects included."""
+def check_references(
+    objects: Mapping[str, Object], declared: Mapping[str, str], others: Iterable[Reference] = ()
+) -> Iterator[Problem]:
+    """What is wrong with the names. ``declared``: every name of the file and its table, broken objects included;
+    ``others``: references that no object has.
+    """
     problems: list[Problem] = []
-    for obj in objects.values():
-        for where, ref, tables in references(obj):
-            problems += _check(objects, declared, where, ref, tables)
+    for where, ref, tables in (*(found for obj in objects.values() for found in references(obj)), *others):
+        problems += _check(objects, declared, where, ref, tables)
     yield from problems
     if not problems:
         yield from _circles(objects)
         yield from _shared(sound(objects))
+        yield from _without_blocks(sound(objects))
 
 
 def sound(objects: Mapping[str, Object]) -> dict[str, Object]:
@@ -39,29 +43,20 @@ def sound(objects: Mapping[str, Object]) -> dict[str, Object]:
         good |= more
 
 
+def holds(objects: Mapping[str, Object], reference: Reference) -> bool:
+    """Whether what a reference names is there, and of a table that it may be of."""
+    _, ref, tables = reference
+    return _resolves(objects, ref) and objects[ref.partition(".")[0]].table in tables
+
+
 def _resolves(objects: Mapping[str, Object], ref: str) -> bool:
     name, dot, which = ref.partition(".")
     return name in objects and (not dot or (which.isdigit() and 1 <= int(which) <= len(provided(objects[name]))))
 
 
-def references(obj: Object) -> Iterator[tuple[str, str, tuple[str, ...]]]:
-    """(TOML path, name, tables it may be of) for every reference of an object, nested tables included."""
-    yield from _references(obj.path, obj.spec)
-
-
-def _references(path: str, spec: Any) -> Iterator[tuple[str, str, tuple[str, ...]]]:
-    hints = get_type_hints(type(spec), include_extras=True)
-    for f in fields(spec):
-        value = getattr(spec, f.name)
-        where = f"{path}.{f.name}"
-        if is_dataclass(value):
-            yield from _references(where, value)
-        marks = get_args(hints[f.name])[1:] if get_origin(hints[f.name]) is Annotated else ()
-        for mark in marks:
-            if isinstance(mark, Ref) and value is not None:
-                yield where, value, mark.tables
-            elif isinstance(mark, Refs):
-                yield from ((where, ref, mark.tables) for ref in value)
+def references(obj: Object) -> Iterator[Reference]:
+    """Every reference of an object, nested tables included."""
+    yield from marked_references(obj.path, obj.spec)
 
 
 def _check(
@@ -116,3 +111,12 @@ def _devices(objects: Mapping[str, Object], ref: str) -> list[str]:
     name, _, which = ref.partition(".")
     names = provided(objects[name])
     return [names[int(which) - 1]] if which else names
+
+
+def _without_blocks(objects: Mapping[str, Object]) -> Iterator[Problem]:
+    """Layers that write blocks where they like, on a drive that takes them in order alone, or has none."""
+    for obj in objects.values():
+        for where, ref, _ in references(obj) if obj.table in _EXCLUSIVE else ():
+            below = objects[ref.partition(".")[0]]
+            if below.table == "device" and below.spec.profile.kind in _NO_BLOCKS:
+                yield Problem(where, f'"{ref}" has {_NO_BLOCKS[below.spec.profile.kind]}; only a workload can be on it')

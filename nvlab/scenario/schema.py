@@ -3,18 +3,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import fields, is_dataclass
 from functools import cache
 from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
 from pydantic import ConfigDict, TypeAdapter, with_config
 
-from nvlab.layers import KINDS
+from nvlab.layers import KINDS, event, power
 from nvlab.layers.base import LayerKind
 from nvlab.layers.fields import Doc
 from nvlab.medium import Profile
+from nvlab.scenario.compare import Compare
 
 SCHEMA_VERSION = 1
+COMPARES = "The same lab with one key changed, measured in turns."
 
 
 @cache
@@ -50,9 +53,31 @@ def json_schema() -> dict[str, Any]:
             "title": {"type": "string"},
             "name": {"type": "string", "pattern": f"^{LayerKind.NAME}$"},
             **tables,
+            "event": {"type": "array", "description": event.DOC, "items": {"anyOf": list(_event_schemas())}},
+            "compare": {"type": "array", "description": COMPARES, "items": _described(Compare)},
         },
         "$defs": definitions,
     }
+
+
+def _described(spec: type) -> dict[str, Any]:
+    schema = adapter(spec).json_schema()
+    _describe(spec, schema)
+    return schema
+
+
+def _event_schemas() -> Iterator[dict[str, Any]]:
+    """The schema of everything that may happen: the keys of every event, with those of its own."""
+    for kind in (*(kind for layer in KINDS.values() for kind in layer.events), *power.EVENTS):
+        common, own = _described(event.When), _described(kind.spec)
+        required, properties = [*common.get("required", ())], dict(common["properties"])
+        if kind in power.EVENTS:
+            del properties["on"]
+        else:
+            required.append("on")
+        required += own.get("required", ())
+        properties |= {"do": {"const": kind.do}} | own.get("properties", {})
+        yield own | {"title": kind.do, "description": kind.doc, "required": required, "properties": properties}
 
 
 def docs(spec: type) -> dict[str, str]:

@@ -3,6 +3,7 @@
 
 from nvlab.medium import PARAMETERS, Profile, load_profile, model, profiles
 from nvlab.sim.device import UNMAPPED, Config, Device, Namespace, NamespaceChange, Rule, Timing, commands
+from nvlab.sim.keys import MAX_KEY, KeySpace, key_commands, key_list, key_space, places
 from nvlab.sim.structs import (
     ALL_NAMESPACES,
     ANY_OPCODE,
@@ -19,10 +20,12 @@ from nvlab.sim.structs import (
     Data,
     Fault,
     Flag,
+    KeyOpcode,
     Kind,
     NamespaceSwitch,
     Opcode,
     Status,
+    StoreOption,
     ZoneAction,
     ZoneAttribute,
     ZoneOpcode,
@@ -37,6 +40,7 @@ __all__ = [
     "DECISION",
     "LOST",
     "MAX_BLOCKS",
+    "MAX_KEY",
     "MAX_NAMESPACES",
     "MAX_RANGES",
     "MAX_RULES",
@@ -50,6 +54,8 @@ __all__ = [
     "Device",
     "Fault",
     "Flag",
+    "KeyOpcode",
+    "KeySpace",
     "Kind",
     "Namespace",
     "NamespaceChange",
@@ -58,6 +64,7 @@ __all__ = [
     "Profile",
     "Rule",
     "Status",
+    "StoreOption",
     "Timing",
     "Zone",
     "ZoneAction",
@@ -68,8 +75,12 @@ __all__ = [
     "changed_zones",
     "commands",
     "extend",
+    "key_commands",
+    "key_list",
+    "key_space",
     "load_profile",
     "model",
+    "places",
     "profiles",
     "report",
     "zoned",

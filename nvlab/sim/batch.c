@@ -4,7 +4,8 @@
 /* One that asks for more than the standard allows is refused, and takes none. */
 static u32 ranges_of(const struct nvc_cmd *cmd)
 {
-	bool takes = cmd->opcode == NVC_DSM || cmd->opcode == NVC_COPY;
+	bool takes = cmd->opcode == NVC_DSM || cmd->opcode == NVC_COPY ||
+		     cmd->opcode == NVC_IO_SEND;
 
 	return takes && cmd->nlb <= NVC_MAX_RANGES ? cmd->nlb : 0;
 }
@@ -97,6 +98,7 @@ size_t batch_closed(struct nvc *c, struct batch_stream *streams, size_t n)
 		decision = &first->decisions[first->next];
 		nvc_submit(c, &first->cmds[first->next++], NULL, decision);
 		first->free[slot] = decision->target;
-		first->due = now + first->interval;
+		/* what is late does not put off what comes: arrivals know nothing of the device */
+		first->due += first->interval;
 	}
 }

@@ -3,6 +3,8 @@
 #ifndef NVC_BATCH_H
 #define NVC_BATCH_H
 
+#include "nvc_fdp.h"
+#include "nvc_kv.h"
 #include "nvc_ssd.h"
 #include "nvc_trace.h"
 #include "nvc_zns.h"
@@ -28,7 +30,7 @@ void batch_readable(const struct nvc *c, u32 nsid, u64 slba, u64 nlb, u8 *readab
  * @next: of them, the next
  * @free: for each place in its queue, when it is empty, ns
  * @depth: places
- * @interval: ns between two submissions, at least
+ * @interval: ns from when one submission is due to when the next is
  * @due: ns, not to submit before
  * @end: ns, from which on it submits no more
  */
@@ -51,7 +53,7 @@ struct batch_stream {
  */
 size_t batch_closed(struct nvc *c, struct batch_stream *streams, size_t n);
 
-/* Checks all that must hold for an SSD, with zones or not. NULL, or the condition that does not. */
+/* Checks all that must hold for an SSD of any kind. NULL, or the condition that does not. */
 const char *batch_audit(const struct nvc *c);
 
 /* When each die, then each channel of an SSD is done, ns. Returns how many; @times may be NULL. */

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from nvlab.sim._core import ffi, lib
 from nvlab.sim.device import Device
-from nvlab.sim.structs import COMMAND, DECISION, Opcode
+from nvlab.sim.structs import COMMAND, DECISION, WITH_RANGES
 
 NEVER = 2**64 - 1
 
@@ -21,7 +21,8 @@ NEVER = 2**64 - 1
 class Job:
     """Commands in pieces of dtype ``COMMAND`` (neither Dataset Management nor Copy), of which ``depth`` are kept in flight.
 
-    None is submitted before ``start`` ns, nor from ``end`` on, and in between no more than one every ``interval`` ns.
+    None is submitted before ``start`` ns, nor from ``end`` on. With an ``interval`` the n-th is due n intervals (ns) after the
+    start, and submitted then or, where ``depth`` are in flight, as soon as one of them is done: as fio does with a rate.
     """
 
     pieces: Iterator[NDArray[np.void]]
@@ -69,7 +70,7 @@ class _Running:
         if piece is None:
             self._native.due = NEVER
             return
-        if np.isin(piece["opcode"], [Opcode.DSM, Opcode.COPY]).any():
+        if np.isin(piece["opcode"], WITH_RANGES).any():
             raise ValueError("a closed loop has no commands with ranges")
         self._pieces.append(Done(piece, np.zeros(len(piece), DECISION)))
         self._native.cmds = _pointer("struct nvc_cmd[]", piece)

@@ -6,6 +6,7 @@ from __future__ import annotations
 import errno
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -15,6 +16,7 @@ from nvlab.sim._core import ffi, lib
 from nvlab.sim.structs import ANY_OPCODE, COMMAND, DECISION, LOST, MILLION, RANGE, Fault, Kind, fields_of
 
 UNMAPPED = 0xFFFFFFFF
+WITH_SSD = {Kind.SSD, Kind.ZNS, Kind.KV}
 PROBLEMS = {
     errno.ERANGE: "a field is beyond its limit",
     errno.EBUSY: "only live parameters may change",
@@ -129,15 +131,24 @@ def commands(
     ctrl: ArrayLike = 0,
     action: ArrayLike = 0,
     option: ArrayLike = 0,
+    key: ArrayLike = 0,
 ) -> NDArray[np.void]:
     """A one-dimensional array of dtype ``COMMAND``; arguments are numbers or arrays of one length. ``now`` is in ns."""
     said = {"now": now, "slba": slba, "nlb": nlb, "nsid": nsid, "opcode": opcode, "flags": flags, "qid": qid, "ctrl": ctrl}
-    said |= {"action": action, "option": option}
+    said |= {"action": action, "option": option, "key": key}
     columns = np.broadcast_arrays(*map(np.atleast_1d, said.values()))
     array = np.zeros(columns[0].shape, COMMAND)
     for name, column in zip(said, columns, strict=True):
         array[name] = column
     return array
+
+
+def header_of(snapshot: bytes) -> Any:
+    """Its ``struct nvc_snapshot``, zeros where it is too short for one."""
+    header = ffi.new("struct nvc_snapshot *")
+    buffer = ffi.buffer(header)
+    buffer[:] = snapshot[: len(buffer)].ljust(len(buffer), b"\0")
+    return header
 
 
 class Device:
@@ -160,18 +171,21 @@ class Device:
         What may change in use (timing, live parameters of the model) is as ``config`` says, whatever it was.
         """
         device = cls(config)
-        header = ffi.new("struct nvc_snapshot *")
-        size = ffi.sizeof("struct nvc_snapshot")
-        ffi.buffer(header)[:] = snapshot[:size].ljust(size, b"\0")
-        code = lib.nvc_fits(device.native, header)
+        device.restore(snapshot)
+        return device
+
+    def restore(self, snapshot: bytes) -> None:
+        """Become what :meth:`save` wrote, whatever it was. Raises ValueError as :meth:`load`; it is of no use then."""
+        header = header_of(snapshot)
+        size = ffi.sizeof(header[0])
+        code = lib.nvc_fits(self.native, header)
         if not code and len(snapshot) != size + header.size:
             raise ValueError("the snapshot is cut short, or too long")
         if not code:
-            lib.nvc_load(device.native, 0, ffi.from_buffer(snapshot) + size, header.size)
-            code = lib.nvc_thaw(device.native, header)
+            lib.nvc_load(self.native, 0, ffi.from_buffer(snapshot) + size, header.size)
+            code = lib.nvc_thaw(self.native, header)
         if code:
             raise ValueError(f"the snapshot is refused: {SNAPSHOT_REFUSALS[-code]}")
-        return device
 
     def save(self) -> bytes:
         """All of the device's state, to go on from elsewhere: header and image."""
@@ -189,7 +203,8 @@ class Device:
         """Decide commands in order, all in one call.
 
         ``commands`` has shape (n,) and dtype ``COMMAND``; ``ranges``, shape (m,) and dtype ``RANGE``, holds the
-        ranges of its Dataset Management and Copy commands one after the other. Returns shape (n,), dtype ``DECISION``.
+        ranges of its Dataset Management, Copy and I/O Management Send commands one after the other.
+        Returns shape (n,), dtype ``DECISION``.
         Raises TypeError for another dtype, ValueError for another number of ranges than the commands ask for.
         """
         commands = _require(commands, COMMAND)
@@ -264,7 +279,7 @@ class Device:
         return times
 
     def _require_ssd(self) -> None:
-        if self.config.kind not in (Kind.SSD, Kind.ZNS):
+        if self.config.kind not in WITH_SSD:
             raise TypeError(f"this is no SSD, but {self.config.kind.name}")
 
     def reset(self, now: int = 0) -> None:
@@ -363,6 +378,8 @@ def refusal(config: Config) -> str | None:
     """Why there can be no such device, in the core's words; None if there can."""
     native = ffi.new("struct nvc_config *", asdict(config))
     code = lib.nvc_check(native)
-    if not code or config.kind is not Kind.ZNS or lib.nvc_zns_problem(native) == ffi.NULL:
+    ask = {Kind.ZNS: lib.nvc_zns_problem, Kind.KV: lib.nvc_kv_problem}.get(config.kind)
+    problem = ask(native) if code and ask else ffi.NULL
+    if problem == ffi.NULL:
         return _words(code) if code else None
-    return ffi.string(lib.nvc_zns_problem(native)).decode()  # type: ignore[no-any-return]
+    return ffi.string(problem).decode()  # type: ignore[no-any-return]

@@ -41,6 +41,7 @@ COMMAND = dtype_of("nvc_cmd")
 RANGE = dtype_of("nvc_range")
 DECISION = dtype_of("nvc_decision")
 LOST = dtype_of("nvc_lost")
+HANDLE_EVENT = dtype_of("nvc_fdp_event")
 
 
 def _record_of(struct: str) -> np.dtype[np.void]:
@@ -73,8 +74,11 @@ TRACE_TIMING = _record_of("nvc_trace_timing")
 TRACE_RULE = _record_of("nvc_trace_rule")
 TRACE_NAMESPACE = _record_of("nvc_trace_ns")
 TRACE_MODEL = _record_of("nvc_trace_model")
+TRACE_STATE = _record_of("nvc_trace_state")
 TRACE_NEVER: int = lib.NVC_TRACE_NEVER
 
+MAX_HANDLES: int = lib.NVC_MAX_RUHS
+PLACEMENT: int = lib.NVC_DIRECTIVE_PLACEMENT
 MAX_BLOCKS: int = lib.NVC_MAX_BLOCKS
 MAX_RANGES: int = lib.NVC_MAX_RANGES
 MAX_SOURCES: int = lib.NVC_MAX_SOURCES
@@ -92,6 +96,7 @@ class Kind(IntEnum):
     SSD = lib.NVC_SSD
     HDD = lib.NVC_HDD
     ZNS = lib.NVC_ZNS
+    KV = lib.NVC_KV
 
 
 class Opcode(IntEnum):
@@ -114,6 +119,49 @@ class ZoneOpcode(IntEnum):
     SEND = lib.NVC_ZONE_SEND
     RECEIVE = lib.NVC_ZONE_RECEIVE
     APPEND = lib.NVC_ZONE_APPEND
+
+
+class ManagementOpcode(IntEnum):
+    """I/O commands of SSDs with reclaim unit handles alone."""
+
+    RECEIVE = lib.NVC_IO_RECEIVE
+    SEND = lib.NVC_IO_SEND
+
+
+WITH_RANGES = (Opcode.DSM, Opcode.COPY, ManagementOpcode.SEND)
+
+
+class KeyOpcode(IntEnum):
+    """I/O commands of key value namespaces; Flush is :attr:`Opcode.FLUSH`."""
+
+    STORE = lib.NVC_KV_STORE
+    RETRIEVE = lib.NVC_KV_RETRIEVE
+    LIST = lib.NVC_KV_LIST
+    DELETE = lib.NVC_KV_DELETE
+    EXIST = lib.NVC_KV_EXIST
+
+
+class HandleEvent(IntEnum):
+    """What happened to a reclaim unit handle."""
+
+    NOT_FULL = lib.NVC_FDP_NOT_FULL
+    BAD_IDENTIFIER = lib.NVC_FDP_BAD_PID
+    MOVED = lib.NVC_FDP_MOVED
+
+
+class Tell(IntFlag):
+    """Which events of a handle are noted."""
+
+    NOT_FULL = lib.NVC_TELL_NOT_FULL
+    BAD_IDENTIFIER = lib.NVC_TELL_BAD_PID
+    MOVED = lib.NVC_TELL_MOVED
+
+
+class StoreOption(IntFlag):
+    """When a Store does not store: unless the key exists, or if it does."""
+
+    REPLACE = lib.NVC_KV_REPLACE
+    ADD = lib.NVC_KV_ADD
 
 
 class ZoneAction(IntEnum):
@@ -166,6 +214,11 @@ class Status(IntEnum):
     INVALID_NAMESPACE = lib.NVC_SC_INVALID_NS
     WRITE_PROTECTED = lib.NVC_SC_WRITE_PROTECTED
     LBA_OUT_OF_RANGE = lib.NVC_SC_LBA_RANGE
+    CAPACITY_EXCEEDED = lib.NVC_SC_CAPACITY
+    INVALID_VALUE_SIZE = lib.NVC_SC_VALUE_SIZE
+    INVALID_KEY_SIZE = lib.NVC_SC_KEY_SIZE
+    KEY_DOES_NOT_EXIST = lib.NVC_SC_KEY_UNKNOWN
+    KEY_EXISTS = lib.NVC_SC_KEY_EXISTS
     READ_ONLY = lib.NVC_SC_READ_ONLY
     COPY_LIMIT = lib.NVC_SC_COPY_LIMIT
     OVERLAP = lib.NVC_SC_OVERLAP
@@ -208,6 +261,7 @@ class TraceKind(IntEnum):
     CACHE = lib.NVC_TRACE_CACHE
     CUT = lib.NVC_TRACE_CUT
     WAKE = lib.NVC_TRACE_WAKE
+    STATE = lib.NVC_TRACE_STATE
     MODEL = lib.NVC_TRACE_MODEL
 
 
@@ -221,10 +275,13 @@ class Data(IntEnum):
     FRESH = lib.NVC_DATA_FRESH
     REPORT = lib.NVC_DATA_REPORT
     EXTENSION = lib.NVC_DATA_EXTENSION
+    VALUE = lib.NVC_DATA_VALUE
 
 
 class NamespaceSwitch(IntFlag):
-    """What a host may switch about a namespace: no changes; an error for reading what was never written."""
+    """What a host may switch about a namespace: no changes; an error for reading what was never written; of one with keys
+    instead an error for deleting what does not exist."""
 
     PROTECTED = lib.NVC_NS_PROTECTED
     DULBE = lib.NVC_NS_DULBE
+    STRICT_DELETE = lib.NVC_NS_STRICT_DELETE

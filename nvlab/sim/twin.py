@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from nvlab.medium import PARAMETERS, model
 from nvlab.sim.device import Config, Device, NamespaceChange, Rule, Timing
+from nvlab.sim.state import checksum
 from nvlab.sim.structs import (
     COMMAND,
     DECISION,
@@ -22,12 +23,15 @@ from nvlab.sim.structs import (
     TRACE_NAMESPACE,
     TRACE_RANGES,
     TRACE_RULE,
+    TRACE_STATE,
     TRACE_TIMING,
+    WITH_RANGES,
     Fault,
     Kind,
-    Opcode,
     TraceKind,
 )
+
+_NOT_NUMBERED = (TraceKind.RANGES, TraceKind.CONFIG, TraceKind.STATE)
 
 
 @dataclass(frozen=True)
@@ -48,15 +52,46 @@ class Twin:
         return np.flatnonzero(~np.all(same, axis=0))
 
 
-def replay(records: NDArray[np.void]) -> Twin:
+def replay(records: NDArray[np.void], state: bytes | None = None) -> Twin:
     """Replay the records of a trace, shape (n,), dtype ``TRACE_COMMAND``, in any order.
 
-    Raises ValueError when one is missing: overruns void the twin.
+    ``state``: what the device began with, if not as new, see :func:`nvlab.sim.state.read_state`. Raises ValueError when that is
+    missing or another, and when a record is missing: overruns void the twin.
     """
-    inputs = _inputs(records)
     models = _models(records)
     device = Device(_config(records, models.get(0)))
-    ranges = _ranges(records)
+    began = _restored(records, state)
+    if began is None:
+        return _replayed(device, _inputs(records), models, _ranges(records))
+    numbered = _numbered(records)
+    before = numbered["fetched"] < began  # of any input but a command its time lies there
+    made = _replayed(device, _whole(_take(numbered, np.flatnonzero(before))), models, {})
+    if len(made.commands):
+        raise ValueError("the device had commands before it was given another state; only what follows one can be replayed")
+    device.restore(state or b"")
+    return _replayed(device, _whole(_take(numbered, np.flatnonzero(~before)), device.seq), models, _ranges(records))
+
+
+def _restored(records: NDArray[np.void], state: bytes | None) -> int | None:
+    """When the device was given the state, ns; None if it never was given one."""
+    found = _take(records, np.flatnonzero(records["kind"] == TraceKind.STATE)).view(TRACE_STATE)
+    if len(found) > 1:
+        raise ValueError(f"the trace is of a device that was given another state {len(found)} times")
+    if not len(found):
+        if state is not None:
+            raise ValueError("the trace is of a device that began as new, not with a state")
+        return None
+    wanted = int(found["checksum"][0])
+    if state is None:
+        raise ValueError(f"the trace is of a device that began with a state, of checksum {wanted:#018x}: give that one")
+    if checksum(state) != wanted:
+        raise ValueError(f"this state has checksum {checksum(state):#018x}, the trace began with that of {wanted:#018x}")
+    return int(found["input"]["now"][0])
+
+
+def _replayed(
+    device: Device, inputs: NDArray[np.void], models: dict[int, dict[str, int]], ranges: dict[int, list[NDArray[np.void]]]
+) -> Twin:
     decisions = []
     commands = inputs["kind"] == TraceKind.COMMAND
     bounds = [0, *np.flatnonzero(np.diff(commands)) + 1, len(inputs)]  # of runs of commands, and of other inputs
@@ -71,14 +106,22 @@ def replay(records: NDArray[np.void]) -> Twin:
 
 def _inputs(records: NDArray[np.void]) -> NDArray[np.void]:
     """What has a number, in its order."""
-    kinds = np.isin(records["kind"], [kind for kind in TraceKind if kind not in (TraceKind.RANGES, TraceKind.CONFIG)])
+    return _whole(_numbered(records))
+
+
+def _numbered(records: NDArray[np.void]) -> NDArray[np.void]:
+    kinds = np.isin(records["kind"], [kind for kind in TraceKind if kind not in _NOT_NUMBERED])
     # a model's second record and those after it have the number of the first; "slot" lies where a command's queue does
     more = (records["kind"] == TraceKind.MODEL) & (records["qid"] > 0)
-    numbered = np.flatnonzero(kinds & ~more & (records["seq"] > 0))
-    inputs = _take(records, numbered[np.argsort(records["seq"][numbered], kind="stable")])
-    missing = np.flatnonzero(inputs["seq"] != np.arange(1, len(inputs) + 1))
+    return _take(records, np.flatnonzero(kinds & ~more & (records["seq"] > 0)))
+
+
+def _whole(numbered: NDArray[np.void], after: int = 0) -> NDArray[np.void]:
+    """In the order of the numbers, which go on from ``after``."""
+    inputs = _take(numbered, np.argsort(numbered["seq"], kind="stable"))
+    missing = np.flatnonzero(inputs["seq"] != np.arange(after + 1, after + len(inputs) + 1))
     if len(missing):
-        raise ValueError(f"the trace is not whole: input {missing[0] + 1} is missing of {int(inputs['seq'][-1])}")
+        raise ValueError(f"the trace is not whole: input {after + missing[0] + 1} is missing of {int(inputs['seq'][-1])}")
     return inputs
 
 
@@ -133,13 +176,13 @@ def _ranges(records: NDArray[np.void]) -> dict[int, list[NDArray[np.void]]]:
 def _commands(run: NDArray[np.void]) -> NDArray[np.void]:
     commands = np.zeros(len(run), COMMAND)
     commands["now"] = run["decided"]
-    for name in ("slba", "nlb", "nsid", "opcode", "flags", "qid", "ctrl", "action", "option"):
+    for name in ("slba", "nlb", "nsid", "opcode", "flags", "qid", "ctrl", "action", "option", "key"):
         commands[name] = run[name]
     return commands
 
 
 def _ranges_of(run: NDArray[np.void], ranges: dict[int, list[NDArray[np.void]]]) -> NDArray[np.void]:
-    numbers = run["seq"][np.isin(run["opcode"], [Opcode.DSM, Opcode.COPY])]
+    numbers = run["seq"][np.isin(run["opcode"], WITH_RANGES)]
     return _joined([piece for seq in numbers for piece in ranges.get(int(seq), ())], RANGE)
 
 

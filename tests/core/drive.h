@@ -4,16 +4,11 @@
 #define DRIVE_H
 
 #include "fuzz.h"
+#include "nvc_fdp.h"
 
 static void random_geometry(struct nvc_model *m)
 {
-	m->channels = 1 + below(3);
-	m->dies = 1 + below(3);
-	m->planes = 1 + below(3);
-	m->page_size = 4096 << below(3);
-	m->cell_bits = 1 + below(4);
-	m->program_pages = below(2) ? 1 : m->cell_bits;
-	m->multi_plane = below(2);
+	random_dies(m);
 	m->blocks = 10 + below(60);
 	m->pages = below(3) ? 0 : m->program_pages * (1 + below(4));
 	if (m->pages)
@@ -36,6 +31,8 @@ static void random_live(struct nvc_model *m)
 	m->gc_idle = below(100000);
 	m->wear_gap = below(2) ? 0 : 1 + below(4);
 	m->recovery = below(10);
+	m->read_disturb = below(2) ? 0 : 1 + below(below(2) ? 30 : 1000);
+	m->retention = below(2) ? 0 : 1 + below(100);
 	m->gc_choices = 1 + below(4);
 }
 
@@ -46,6 +43,9 @@ static void random_model(struct nvc_model *m)
 	random_live(m);
 	m->gc_policy = below(5);
 	m->hot_cold = below(2);
+	m->fdp_handles = below(2) ? 0 : 1 + below(5);
+	m->fdp_persistent = below(2);
+	m->mapping_cache = below(2) ? 0 : 1 + below(12);
 	m->plp = !below(4);
 	m->awupf = below(2) ? 0 : below(40);
 	if (!below(3)) {
@@ -55,6 +55,28 @@ static void random_model(struct nvc_model *m)
 		m->endurance = below(20);
 		m->spare += 500;
 	}
+}
+
+/* Of a Write or Copy where its data go, now and then to a handle that there is not. */
+static inline void random_place(struct nvc_cmd *cmd, u32 handles)
+{
+	if (!handles || below(4) == 0)
+		return;
+	cmd->action = below(8) ? NVC_DIRECTIVE_PLACEMENT : below(4);
+	cmd->key = below(8) ? below(handles) : below(2 * handles);
+}
+
+/* Handles that are updated. */
+static inline void random_update(struct nvc_cmd *cmd, u32 handles, struct nvc_range *pids)
+{
+	u32 i;
+
+	cmd->opcode = NVC_IO_SEND;
+	cmd->action = below(8) ? NVC_RUH_UPDATE : 0;
+	cmd->slba = 0;
+	cmd->nlb = 1 + below(handles);
+	for (i = 0; i < cmd->nlb; i++)
+		pids[i] = (struct nvc_range){ .slba = below(handles) };
 }
 
 static struct nvc_config random_drive(u32 most_blocks)

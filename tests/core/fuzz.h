@@ -53,6 +53,18 @@ static u64 below(u64 n)
 	return any() % n;
 }
 
+/* Few and small, of any kind of cell. */
+static inline void random_dies(struct nvc_model *m)
+{
+	m->channels = 1 + below(3);
+	m->dies = 1 + below(3);
+	m->planes = 1 + below(3);
+	m->page_size = 4096 << below(3);
+	m->cell_bits = 1 + below(4);
+	m->program_pages = below(2) ? 1 : m->cell_bits;
+	m->multi_plane = below(2);
+}
+
 /* From a new device to the end of it. */
 static void one_round(void);
 

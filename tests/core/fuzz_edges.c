@@ -32,6 +32,11 @@ static u32 edge(const struct nvc_param *p)
 	}
 }
 
+static bool has_ssd(u32 kind)
+{
+	return kind == NVC_SSD || kind == NVC_ZNS || kind == NVC_KV;
+}
+
 /* Zones that there can be, most of them; there are hundred ways to say others. */
 static void some_zones(struct nvc_model *m)
 {
@@ -40,7 +45,7 @@ static void some_zones(struct nvc_model *m)
 	m->zone_dies = below(8);
 	m->zone_max_open = below(6);
 	m->zone_max_active = below(8);
-	m->zone_append = below(2) ? 0 : below(8) ? 4ULL << below(5) : below(20);
+	m->zone_append = below(2) ? 0 : below(8) ? 8ULL << below(5) : below(20);
 	m->zone_conventional = below(3);
 	m->zrwa_zones = below(4);
 	m->zrwa_flush = below(8) ? 4ULL << below(2) : below(10);
@@ -69,8 +74,14 @@ static struct nvc_config random_config(void)
 		config.model.pages = 0;
 		config.model.page_size = 16384;
 	}
+	if (config.kind == NVC_SSD && below(2)) {
+		config.model.fdp_handles = 1 + below(4);
+		config.model.fdp_persistent = below(2);
+	}
 	if (config.kind == NVC_ZNS && below(16))
 		some_zones(&config.model);
+	if (config.kind == NVC_KV && below(16))
+		config.model.kv_value = below(8) ? 1 + below(64) : below(3000);
 	return config;
 }
 
@@ -143,8 +154,8 @@ static void check_queries(struct nvc *c, const struct nvc_config *config)
 	struct nvc_ssd_stats stats;
 
 	nvc_stats(c, &stats);
-	CHECK((stats.lines != 0) == (config->kind == NVC_SSD ||
-				     (config->kind == NVC_ZNS && model.zone_conventional)));
+	CHECK((stats.lines != 0) == (has_ssd(config->kind) &&
+				     (config->kind != NVC_ZNS || model.zone_conventional)));
 	CHECK((stats.zones != 0) == (config->kind == NVC_ZNS));
 	CHECK(!nvc_undo_units(c) || config->kind == NVC_SSD || config->kind == NVC_ZNS);
 	model.fw_read = 1;
@@ -155,7 +166,7 @@ static void check_queries(struct nvc *c, const struct nvc_config *config)
 	CHECK(nvc_set_model(c, 0, &model) == -EBUSY);
 }
 
-/* Read, Write, Write Zeroes and Flush, from anywhere to anywhere inside the device. */
+/* Read, Write, Write Zeroes and Flush, from anywhere to anywhere inside the device; of any key. */
 static void some_commands(struct nvc *c, const struct nvc_config *config)
 {
 	static const u8 opcodes[] = { NVC_READ, NVC_WRITE, NVC_WRITE, NVC_WRITE_ZEROES, NVC_FLUSH };
@@ -170,12 +181,13 @@ static void some_commands(struct nvc *c, const struct nvc_config *config)
 			.nsid = 1,
 			.opcode = opcodes[below(sizeof(opcodes))],
 			.flags = below(2) ? NVC_FUA : 0,
+			.action = config->kind == NVC_KV ? below(18) : 0,
 		};
 		struct nvc_decision d;
 
 		cmd.nlb = nvc_min(1 + below(2000), blocks - cmd.slba);
 		nvc_submit(c, &cmd, NULL, &d);
-		CHECK(!d.status || d.status == NVC_SC_READ_ONLY || config->kind == NVC_ZNS);
+		CHECK(!d.status || d.status == NVC_SC_READ_ONLY || config->kind >= NVC_ZNS);
 		CHECK(d.target >= cmd.now);
 	}
 }
@@ -232,6 +244,8 @@ static void check_effect(const struct nvc *c, const struct nvc_cmd *cmd)
 {
 	bool written;
 
+	if (nvc_ns_get(c, cmd->nsid)->flags & NVC_NS_KEYS)
+		return;
 	if (cmd->opcode == NVC_WRITE) {
 		CHECK(nvc_run(c, cmd->nsid, cmd->slba, cmd->nlb, &written) == cmd->nlb && written);
 		CHECK(nvc_readable(c, cmd->nsid, cmd->slba, cmd->nlb) == cmd->nlb);
@@ -248,7 +262,8 @@ static void any_command(struct nvc *c, u64 now)
 	static const u8 opcodes[] = {
 		NVC_READ, NVC_WRITE, NVC_WRITE, NVC_WRITE_ZEROES, NVC_FLUSH, NVC_COMPARE,
 		NVC_VERIFY, NVC_WRITE_UNCOR, NVC_DSM, NVC_COPY, 0x7f, NVC_ZONE_SEND,
-		NVC_ZONE_RECEIVE, NVC_ZONE_APPEND,
+		NVC_ZONE_RECEIVE, NVC_ZONE_APPEND, NVC_KV_LIST, NVC_KV_DELETE, NVC_KV_EXIST,
+		NVC_IO_SEND, NVC_IO_SEND, NVC_IO_RECEIVE,
 	};
 	struct nvc_range ranges[4];
 	struct nvc_cmd cmd = {
@@ -259,6 +274,7 @@ static void any_command(struct nvc *c, u64 now)
 		.action = below(20),
 		.option = below(11),
 		.ctrl = below(8) ? 0 : below(40),
+		.key = below(20),
 		.nlb = 1 + below(300),
 	};
 	const struct nvc_ns *ns = nvc_ns_get(c, cmd.nsid);
@@ -267,14 +283,40 @@ static void any_command(struct nvc *c, u64 now)
 	u32 i;
 
 	cmd.slba = below(8) ? below(blocks) : any();
-	if (cmd.opcode == NVC_DSM || cmd.opcode == NVC_COPY)
-		cmd.nlb = 1 + below(4);
-	for (i = 0; i < 4; i++)
+	if (cmd.opcode == NVC_DSM || cmd.opcode == NVC_COPY || cmd.opcode == NVC_IO_SEND)
+		cmd.nlb = below(16) ? 1 + below(4) : 0;
+	if (cmd.opcode == NVC_IO_SEND && below(4))
+		cmd.action = NVC_RUH_UPDATE;
+	for (i = 0; i < 4; i++) {
 		ranges[i] = (struct nvc_range){ below(16) ? below(blocks) : any(), below(40) };
-	nvc_submit(c, &cmd, ranges, &d);
+		if (cmd.opcode == NVC_IO_SEND)
+			ranges[i].slba = below(8) ? below(2) : below(20);
+	}
+	nvc_submit(c, &cmd, below(16) ? ranges : NULL, &d);
 	CHECK(d.target >= now && (!d.status || d.data == NVC_DATA_NONE));
-	if (!d.status)
+	if (!d.status && !(d.fault & NVC_LOSES) && cmd.opcode != NVC_FLUSH)
 		check_effect(c, &cmd);
+}
+
+/* A rule comes into force, or goes. */
+static void change_rule(struct nvc *c, u64 now)
+{
+	struct nvc_rule rule = {
+		.fault = below(16) ? 1ULL << below(7) : below(256),
+		.every = below(4),
+		.chance = below(8) ? NVC_MILLION : below(3) * NVC_MILLION,
+		.count = below(4),
+		.nsid = below(3),
+		.opcode = below(8) ? NVC_ANY_OPCODE : below(0x200),
+		.slba = below(8) ? below(1000) : any(),
+		.nlb = below(2) ? below(1000) : 0,
+		.status = below(4) ? NVC_SC_INVALID_FIELD : below(2) * 0x8000,
+		.delay = below(4) ? below(5000) : 0,
+	};
+	int err = nvc_check_rule(&rule);
+
+	CHECK(nvc_set_rule(c, now, below(NVC_MAX_RULES), &rule) == err);
+	CHECK(!nvc_set_rule(c, now, below(NVC_MAX_RULES), NULL));
 }
 
 static void namespaces(struct nvc *c, const struct nvc_config *config)
@@ -288,6 +330,8 @@ static void namespaces(struct nvc *c, const struct nvc_config *config)
 			change_namespace(c, config, now);
 		else
 			any_command(c, now);
+		if (!below(32))
+			change_rule(c, now);
 		if (!below(64))
 			nvc_set_cache(c, now, below(34), below(2));
 	}
@@ -305,10 +349,10 @@ static void use(const struct nvc_config *config)
 		return;
 	c = make_device(config);
 	some_commands(c, config);
-	if (config->kind == NVC_SSD || config->kind == NVC_ZNS)
+	if (has_ssd(config->kind))
 		CHECK(!batch_audit(c));
 	namespaces(c, config);
-	if (config->kind == NVC_SSD || config->kind == NVC_ZNS)
+	if (has_ssd(config->kind))
 		CHECK(!batch_audit(c));
 	check_snapshot(c, config);
 	if (nvc_undo_units(c) <= MAX_LOST)
@@ -327,6 +371,8 @@ static void one_round(void)
 
 		if (config.kind == NVC_ZNS && !err)
 			CHECK(!nvc_zns_problem(&config));
+		if (config.kind == NVC_KV && !err)
+			CHECK(!nvc_kv_problem(&config));
 		CHECK(!err || err == -EINVAL || err == -ERANGE);
 		CHECK(!err == !!nvc_size(&config));
 		use(&config);

@@ -69,6 +69,8 @@ static void without_zones(void)
 	struct nvc_config zoned = config;
 
 	zoned.kind = NVC_ZNS;
+	zoned.model.fdp_handles = 0;
+	zoned.model.mapping_cache = 0;
 	zoned.model.zone_conventional = 1 + below(config.block_shift == 9 ? 2 : 4);
 	zoned.model.zone_size = 64 << below(4);
 	zoned.model.zone_dies = 1;
@@ -316,6 +318,11 @@ static struct nvc_cmd random_cmd(void)
 
 	cmd.nlb = 1 + below(below(4) ? 2 * unit_blocks() : below(4) ? 64 : 1500);
 	cmd.nlb = nvc_min(cmd.nlb, blocks - cmd.slba);
+	random_place(&cmd, config.model.fdp_handles);
+	if (config.model.fdp_handles && !below(16)) {
+		random_update(&cmd, config.model.fdp_handles, ranges);
+		return cmd;
+	}
 	if (cmd.opcode == NVC_COPY)
 		return random_copy(cmd);
 	if (cmd.opcode != NVC_DSM)
@@ -419,6 +426,27 @@ static void check_times(const struct nvc *c)
 	memcpy(times, after, n * sizeof(u64));
 }
 
+/* What is told of a handle. */
+static void tell_events(struct nvc *a, struct nvc *b)
+{
+	struct nvc_ns_change change = {
+		.op = NVC_NS_EVENTS, .nsid = nsid, .blocks = below(7), .value = below(9),
+	};
+	struct nvc_fdp_event events[NVC_FDP_EVENTS];
+	u32 handles = config.kind == NVC_SSD ? config.model.fdp_handles : 0;
+	bool valid = change.blocks < handles && change.value <= NVC_TELL_ALL;
+	u32 i, n;
+
+	CHECK(nvc_ns_change(a, clock_ns, &change) == (valid ? 0 : -EINVAL));
+	nvc_ns_change(b, clock_ns, &change);
+	for (i = 0; handles && i < 2; i++) {
+		n = nvc_fdp_events(a, i, events);
+		CHECK(n <= NVC_FDP_EVENTS);
+		while (n--)
+			CHECK(events[n].time <= clock_ns && events[n].ruh < handles);
+	}
+}
+
 static void live_change(struct nvc *a, struct nvc *b)
 {
 	random_live(&config.model);
@@ -431,6 +459,14 @@ static void live_change(struct nvc *a, struct nvc *b)
 		nvc_set_timing(a, clock_ns, &config.timing);
 		nvc_set_timing(b, clock_ns, &config.timing);
 	}
+}
+
+/* Whether blocks ever turn bad: no other drive comes to its end. */
+static bool wears(void)
+{
+	const struct nvc_model *m = &config.model;
+
+	return m->bad_factory || m->erase_fail || m->program_fail;
 }
 
 static void one_command(struct nvc *a, struct nvc *b)
@@ -447,7 +483,7 @@ static void one_command(struct nvc *a, struct nvc *b)
 	last_due = d.target;
 	commands[d.seq] = cmd;
 	if (d.status) {
-		CHECK(d.status == NVC_SC_READ_ONLY);
+		CHECK(d.status == NVC_SC_READ_ONLY && wears());
 		commands[d.seq].opcode = NVC_FLUSH;
 		return;
 	}
@@ -498,6 +534,8 @@ static void one_round(void)
 			use_zones(a, b);
 		if (!below(40))
 			live_change(a, b);
+		if (!below(40))
+			tell_events(a, b);
 		one_command(a, b);
 		check_times(a);
 		if (!below(8))

@@ -12,6 +12,7 @@
 #include "batch.h"
 #include "drive.h"
 #include "image.h"
+#include "kv.h"
 #include "snapshot.h"
 
 #define MAX_BLOCKS 3000
@@ -38,9 +39,20 @@ static struct nvc_cmd random_cmd(struct nvc_range *ranges)
 		.opcode = opcodes[below(sizeof(opcodes))],
 		.flags = (below(8) ? 0 : NVC_FUA) | (below(4) ? NVC_DEALLOCATE : 0),
 	};
+	static const u8 of_keys[] = {
+		NVC_KV_STORE, NVC_KV_STORE, NVC_KV_STORE, NVC_KV_RETRIEVE, NVC_KV_DELETE,
+		NVC_KV_LIST, NVC_KV_EXIST, NVC_FLUSH,
+	};
 	u32 i;
 
 	cmd.nlb = nvc_min(1 + below(below(4) ? 20 : 600), config.blocks - cmd.slba);
+	if (config.kind == NVC_KV && below(8)) {
+		cmd.opcode = of_keys[below(sizeof(of_keys))];
+		cmd.slba = below(50) << 2;
+		cmd.action = 1 + below(16);
+		cmd.nlb = below(config.model.kv_value << 10);
+		return cmd;
+	}
 	if (config.kind == NVC_ZNS && below(4)) {
 		u32 zone = config.model.zone_size << 10 >> config.block_shift;
 
@@ -48,6 +60,11 @@ static struct nvc_cmd random_cmd(struct nvc_range *ranges)
 		cmd.slba = cmd.slba / zone * zone;
 		cmd.action = below(8) ? 1 + below(5) : 0x10 + below(2);
 		cmd.flags = below(4) ? 0 : below(32);
+	}
+	random_place(&cmd, config.model.fdp_handles);
+	if (config.kind == NVC_SSD && config.model.fdp_handles && !below(16)) {
+		random_update(&cmd, config.model.fdp_handles, ranges);
+		return cmd;
 	}
 	if (cmd.opcode != NVC_DSM && cmd.opcode != NVC_COPY)
 		return cmd;
@@ -61,7 +78,7 @@ static struct nvc_cmd random_cmd(struct nvc_range *ranges)
 
 static bool has_ssd(void)
 {
-	return config.kind == NVC_SSD || config.kind == NVC_ZNS;
+	return config.kind == NVC_SSD || config.kind == NVC_ZNS || config.kind == NVC_KV;
 }
 
 static void audit(const struct nvc *c)
@@ -77,7 +94,7 @@ static void audit(const struct nvc *c)
 static void use(struct nvc *c, u32 commands)
 {
 	while (commands--) {
-		struct nvc_range ranges[3];
+		struct nvc_range ranges[8];
 		struct nvc_cmd cmd = random_cmd(ranges);
 		struct nvc_decision d;
 
@@ -204,6 +221,14 @@ static u32 mapped_unit(const struct ssd *s)
 	return unit;
 }
 
+static void swap_units(struct ssd *s, u32 a, u32 b)
+{
+	u32 place = s->a.l2p[a];
+
+	s->a.l2p[a] = s->a.l2p[b];
+	s->a.l2p[b] = place;
+}
+
 /* What chance would hardly ever come upon, and must be refused. False if it cannot be said here. */
 static bool lie(struct ssd *s)
 {
@@ -211,7 +236,7 @@ static bool lie(struct ssd *s)
 	u32 unit = mapped_unit(s);
 	u32 i;
 
-	switch (below(6)) {
+	switch (below(14)) {
 	case 0: /* no place in the buffer is ever free */
 		for (i = 0; i < s->shape.slots; i++)
 			s->a.slots[i].done = SSD_NEVER;
@@ -238,10 +263,90 @@ static bool lie(struct ssd *s)
 			return false;
 		s->a.l2p[0] = s->a.l2p[unit];
 		return unit;
+	case 5: /* two words in one place of the buffer, or one stream on the line of another */
+		for (i = SSD_PLACED; i + 1 < SSD_KEPT; i++)
+			if (s->streams[i].fill && s->streams[i + 1].fill)
+				break;
+		s->streams[i].slot = s->streams[i + 1].slot;
+		return i + 1 < SSD_KEPT;
+	case 6: /* more was written through a handle than was written */
+		s->placement.ruhs[below(NVC_MAX_RUHS)].host_units++;
+		return s->shape.handles;
+	case 7: /* a line that a stream wrote which there is not */
+		for (i = 0; i < s->shape.lines && s->a.lines[i].state != SSD_CLOSED; i++)
+			;
+		if (i == s->shape.lines)
+			return false;
+		s->a.lines[i].stream = s->shape.handles ? SSD_COLD : SSD_PLACED;
+		return true;
+	case 8: /* what a host did is told of the controller */
+		s->placement.noted[1] = 1;
+		s->placement.events[1][0] = (struct nvc_fdp_event){ .type = NVC_FDP_BAD_PID };
+		return true;
+	case 9: /* a page of the map where data lie, or the other way round */
+		i = s->shape.units + below(s->shape.map_pages + 1);
+		if (i == ssd_all_units(&s->shape) || s->a.l2p[i] == SSD_NONE || !unit)
+			return false;
+		swap_units(s, unit, i);
+		return true;
+	case 10: /* a page of the map in memory twice */
+		if (s->shape.frames < 2 || s->a.frames[0].page == SSD_NONE)
+			return false;
+		s->a.frames[1] = s->a.frames[0];
+		return true;
+	case 11: /* a line of the map is collected as if there were data on it */
+		for (i = 0; i < s->shape.lines; i++)
+			if (s->a.lines[i].state == SSD_CLOSED && s->a.lines[i].stream == SSD_MAP)
+				break;
+		if (s->gc.victim != SSD_NONE || i == s->shape.lines)
+			return false;
+		s->gc.victim = i;
+		s->gc.word = 0;
+		return true;
+	case 12: /* the hand is beyond the last frame */
+		s->hand = s->shape.frames + 1;
+		return true;
 	default: /* a ring that is shorter than its lines are many */
 		if (s->free_lines < 2)
 			return false;
 		s->a.lines[s->free_head].next = s->free_head;
+		return true;
+	}
+}
+
+/* The same of keys. */
+static bool lie_of_keys(struct nvc *c)
+{
+	struct kv *kv = kv_of(c);
+	u32 at = nvc_kv_following(kv, 0);
+	struct kv_slot *slot = &kv->slots[at];
+
+	if (at == kv->shape.slots)
+		return false;
+	switch (below(6)) {
+	case 0: /* a chain that goes round */
+		if (slot->head == SSD_NONE)
+			return false;
+		kv->next[slot->head] = slot->head;
+		return true;
+	case 1: /* a value longer than its chain */
+		slot->size += 4096;
+		return true;
+	case 2: /* a unit that nobody has */
+		kv->fresh--;
+		return true;
+	case 3: /* a key that is not where it is looked for */
+		slot->word[0] ^= 1;
+		return nvc_kv_find(c, &(struct kv_key){
+			.word = { slot->word[0], slot->word[1] }, .length = slot->length,
+		}) != slot;
+	case 4: /* more keys than there may be */
+		kv->keys++;
+		return true;
+	default: /* the free units go round */
+		if (!kv->free)
+			return false;
+		kv->next[kv->free_head] = kv->free_head;
 		return true;
 	}
 }
@@ -252,7 +357,8 @@ static void check_lie(struct nvc *c)
 	struct nvc_snapshot snapshot;
 	u8 *image;
 
-	if (config.kind != NVC_SSD || !lie(ssd_of(c)))
+	if (config.kind == NVC_KV ? !lie_of_keys(c) :
+				    config.kind != NVC_SSD || !lie(ssd_of(c)))
 		return;
 	image = save_image(c, &snapshot);
 	CHECK(!thawed(&snapshot, image));
@@ -283,6 +389,8 @@ static void random_zones(void)
 	struct nvc_model *m = &zoned.model;
 
 	zoned.kind = NVC_ZNS;
+	zoned.model.fdp_handles = 0;
+	zoned.model.mapping_cache = 0;
 	zoned.blocks = (4 << 20) >> config.block_shift;
 	m->zone_size = 64 << below(4);
 	m->zone_capacity = below(2) ? 0 : 4 * (1 + below(m->zone_size / 4));
@@ -297,11 +405,29 @@ static void random_zones(void)
 		config = zoned;
 }
 
+/* Small values. */
+static void random_keys(void)
+{
+	struct nvc_config keys = config;
+
+	keys.kind = NVC_KV;
+	keys.model.fdp_handles = 0;
+	keys.model.mapping_cache = 0;
+	keys.model.kv_value = 1 + below(32);
+	keys.model.kv_keys = below(2) ? 0 : 1 + below(100);
+	if (!nvc_check(&keys))
+		config = keys;
+}
+
 static void random_config(void)
 {
+	u32 which = below(3);
+
 	config = random_drive(MAX_BLOCKS);
-	if (below(3))
+	if (which == 1)
 		random_zones();
+	else if (which == 2)
+		random_keys();
 	if (below(8))
 		return;
 	config.kind = below(2) ? NVC_NVM : NVC_HDD;

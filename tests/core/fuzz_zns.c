@@ -35,13 +35,7 @@ static u64 clock_ns;
 
 static void random_geometry(struct nvc_model *m)
 {
-	m->channels = 1 + below(3);
-	m->dies = 1 + below(3);
-	m->planes = 1 + below(3);
-	m->page_size = 4096 << below(3);
-	m->cell_bits = 1 + below(4);
-	m->program_pages = below(2) ? 1 : m->cell_bits;
-	m->multi_plane = below(2);
+	random_dies(m);
 	m->pages = below(2) ? 0 : m->program_pages * (1 + below(4));
 	m->blocks = m->pages ? 0 : 10 + below(60);
 	m->buffer = below(200);
@@ -56,7 +50,7 @@ static void random_zones(struct nvc_model *m)
 {
 	m->zone_max_active = below(3) ? below(6) : 0;
 	m->zone_max_open = below(3) ? below(5) : 0;
-	m->zone_append = below(2) ? 0 : 4 << below(6);
+	m->zone_append = below(2) ? 0 : 8 << below(5);
 	m->zone_extension = below(3);
 	m->zone_read_across = below(2);
 	m->zrwa_flush = 4 * (1 + below(4));

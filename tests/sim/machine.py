@@ -126,6 +126,13 @@ class Machine:
         for name, disk in self.world.disks.all.items():
             disk.marks.update(before.disks.all[name].marks)
 
+    def reset(self) -> None:
+        """A guest's reset: its files were in RAM too, nvlab's state among them; the reserved memory is as it was."""
+        before, self.world = self.world, self._boot()
+        self.world.virtual.regions = before.virtual.regions
+        self.world.arrays.superblocks = before.arrays.superblocks
+        self.state = self.state.with_name(f"{self.state.name}-again")
+
     def snapshot(self) -> dict[str, Any]:
         return self.world.snapshot()
 

@@ -11,7 +11,7 @@ from machine import REAL_DISK, Machine, attempt, plan_of, virgin
 from nvlab.errors import Conflict
 from nvlab.kernel.fake import World
 from nvlab.kernel.fake.block import Disk
-from nvlab.kernel.fake.disktools import UNMARKED
+from nvlab.kernel.fake.disktools import ENDMARK, UNMARKED
 from nvlab.kernel.fake.tree import Attr, Dir
 from nvlab.plan import Plan
 from nvlab.scenario.load import loads
@@ -48,7 +48,12 @@ def held(world: World) -> None:
 USED = {
     "an ext4": (marked("ext4"), "is not empty: TYPE=ext4"),
     "a RAID member": (marked("md"), "is not empty: TYPE=md"),
+    "an LVM member": (marked("LVM2_member"), "is not empty: TYPE=LVM2_member"),
+    "a ZFS label": (marked("zfs_member"), "is not empty: TYPE=zfs_member"),
+    "swap that nobody uses": (marked("swap"), "is not empty: TYPE=swap"),
+    "swap in use": (lambda world: disk(world).take("swap"), "is in use"),
     "data without a signature": (marked(UNMARKED), "its first 1 MiB are not all zeros"),
+    "data at its end": (marked(ENDMARK), "its last 1 MiB are not all zeros"),
     "a partition": (partitioned, "has partitions (sdb1)"),
     "a mount": (lambda world: disk(world).take("/mnt"), "is in use"),
     "a mounted partition": (partition_mounted, "is in use"),

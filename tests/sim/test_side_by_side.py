@@ -59,6 +59,16 @@ def test_an_array_that_another_lab_is_just_making_is_not_stopped(machines):
     assert kernel.exists("/sys/block/md0/md")
 
 
+def test_two_labs_that_come_up_at_once_choose_different_numbers(machines):
+    """The first has written its choice down, and has not made the array yet."""
+    machine = machines(virgin)
+    points = points_of(lambda fuse: machines(virgin).up(FIRST, fuse))
+    before = next(k for k, point in points.items() if point.startswith("before mdadm --create"))
+    dies(lambda fuse: machine.up(FIRST, fuse), before)
+    outputs = machine.up(SECOND)
+    assert [value for key, value in outputs.items() if value.startswith("/dev/md")] == ["/dev/md1"]
+
+
 @pytest.mark.parametrize("order", [("first", "second"), ("second", "first")])
 def test_two_whole_labs_go_in_any_order(machines, order):
     machine = machines(virgin)

@@ -28,6 +28,7 @@ DEVICE = {
     "name": "nvlab-lab-log",
     "attributes": {"memmap_start": "0x140000000", "memmap_size": 17 << 20, "subnqn": "nqn.d", "cpus": "2-3"},
 }
+KEYS = DEVICE | {"attributes": {**DEVICE["attributes"], "kind": "kv"}}
 STAND_IN = {
     "path": "/opt/nvmev.ko",
     "name": "nvmev",
@@ -48,6 +49,8 @@ CONNECT = {
     "options": {"queue_size": 128, "ctrl_loss_tmo": 30},
     "queues": 2,
 }
+UNITS = ("x.socket", "x.service")
+TUNED = {"/sys/a": "performance", "/sys/b": "1"}
 
 # case -> verb, arguments as the journal has them, what was found
 CASES: dict[str, tuple[str, Mapping[str, Any], Mapping[str, str]]] = {
@@ -80,6 +83,7 @@ CASES: dict[str, tuple[str, Mapping[str, Any], Mapping[str, str]]] = {
     "md.create": ("md.create", JOURNALLED, {"name": "md0", "dev": "/dev/md0", "marked": "/dev/a /dev/b /dev/c /dev/j"}),
     "md.create plain": ("md.create", ARRAY | {"level": 1, "journal": ""}, {"bare": "md0", "marked": "/dev/a"}),
     "md.create superblocks only": ("md.create", ARRAY | {"level": 0}, {"marked": "/dev/b"}),
+    "md.assemble": ("md.assemble", JOURNALLED, {"name": "md0", "dev": "/dev/md0", "marked": ""}),
     "dm.create": (
         "dm.create",
         {"name": "c", "uuid": "NVLAB-1", "table": "0 8 linear /dev/a 0"},
@@ -90,7 +94,9 @@ CASES: dict[str, tuple[str, Mapping[str, Any], Mapping[str, str]]] = {
     "filesystem.make xfs": ("filesystem.make", {"type": "xfs", "dev": "/dev/a", "uuid": UUID}, {}),
     "device.create": ("device.create", DEVICE, {"dev": "/dev/nvme0n1"}),
     "device.create half": ("device.create", DEVICE, {"pci": ""}),
+    "device.create keys": ("device.create", KEYS, {"dev": "/dev/ng0n1"}),
     "device.create aged": ("device.create", DEVICE | {"state": "/home/me/aged.snap"}, {"dev": "/dev/nvme0n1"}),
+    "device.restore": ("device.restore", DEVICE | {"image": "/run/log"}, {"dev": "/dev/nvme0n1"}),
     "device.fault": (
         "device.fault",
         {"device": "nvlab-lab-log", "name": "slow", "attributes": {"action": "delay", "delay": 20_000_000}, "enable": 1},
@@ -112,6 +118,17 @@ CASES: dict[str, tuple[str, Mapping[str, Any], Mapping[str, str]]] = {
     "nvmet.port": ("nvmet.port", PORT, {"number": "1"}),
     "nvmet.port ipv6": ("nvmet.port", PORT | {"traddr": "::1"}, {"number": "1"}),
     "nvmet.expose": ("nvmet.expose", TARGET | {"port": "1"}, {}),
+    "tune.set": ("tune.set", {"wanted": TUNED, "was": {"/sys/a": "powersave", "/sys/b": "1"}}, {}),
+    "tune.swap": (
+        "tune.swap",
+        {"wanted": dict.fromkeys(("/dev/a", "/b", "/c d"), "off"), "was": {"/dev/a": "-3", "/b": "7", "/c d": "-2"}},
+        {},
+    ),
+    "tune.stop": (
+        "tune.stop",
+        {"wanted": dict.fromkeys(UNITS, "stopped"), "was": dict.fromkeys(UNITS, "running")},
+        {},
+    ),
     "fabrics.connect": ("fabrics.connect", CONNECT, {"controller": "nvme1", "dev": "/dev/nvme1n1"}),
 }
 

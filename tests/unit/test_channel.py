@@ -14,6 +14,7 @@ import threading
 import time
 
 import pytest
+from ends import Node, line
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -35,31 +36,6 @@ from nvlab.nodes.channel import AgentDied, Channel, LineClosed, pack_data, pack_
 from nvlab.nodes.session import Session
 
 HANDLERS = {**basics.HANDLERS, **shell.HANDLERS}
-
-
-def line():
-    ours, theirs = socket.socketpair()
-    fds = ours.detach(), theirs.detach()
-    return Channel(fds[0], fds[0]), Channel(fds[1], fds[1])
-
-
-class Node:
-    """An agent in a thread, and a session with it."""
-
-    def __init__(self, handlers, silence=5.0):
-        self.here, self.there = line()
-        self.thread = threading.Thread(target=agent.serve, args=(self.there, handlers), daemon=True)
-        self.thread.start()
-        self.session = Session(self.here, silence=silence)
-
-    def __enter__(self):
-        return self.session.open(time.monotonic() + 5)
-
-    def __exit__(self, *_):
-        self.session.close()
-        self.thread.join(30)
-        assert not self.thread.is_alive(), "the agent did not notice the end of its session"
-        self.there.close()
 
 
 # -- framing ---------------------------------------------------------------------------------------------------

@@ -137,6 +137,7 @@ ENDS = [
     (3, f"up {HYBRID} --kernel 0.1", "no kernel '0.1'"),
     (4, "run none", "lab 'none' is not up"),
     (4, "shell none", "lab 'none' is not up"),
+    (4, "snapshot none ssd file", "lab 'none' is not up"),
     (2, "grub plan", "--size"),
     (2, "grub plan --size 64X", "--size: '64X' is not a size"),
     (2, "grub apply --size 64G --cpus 7-", "--cpus: '7-' is not a CPU list"),
@@ -155,9 +156,12 @@ def test_a_command_that_cannot_be_done_ends_with_its_code_and_words_on_stderr(nv
 
 
 def test_an_up_that_is_refused_leaves_no_record(nvlab, tmp_path):
-    nvlab("up", HYBRID, "--kernel", "0.1")
-    assert json.loads(nvlab("status", "--json")[1]) == []
-    assert not list((tmp_path / "state").rglob("*.json"))
+    (tmp_path / "old.toml").write_text('schema = 1\n[device.ssd]\nprofile = "qlc"\nsize = "64M"\nstate = "old.toml"\n')
+    for words, said in (([HYBRID, "--kernel", "0.1"], "no kernel"), (["old.toml"], "old.toml: it is no state of a device")):
+        ended, _, err = nvlab("up", *words)
+        assert ended in (2, 3) and said in err
+        assert json.loads(nvlab("status", "--json")[1]) == []
+        assert not list((tmp_path / "state").rglob("*.json"))
 
 
 def test_a_traceback_is_shown_to_who_asks_for_it(nvlab):
@@ -196,7 +200,7 @@ def test_hints_name_only_what_exists():
                 assert verb not in LATER, f"{path.name}: nvlab {verb} comes later"
 
 
-LATER = {"compare", "repro", "bundle", "sweep", "simulate", "calibrate", "export"}
+LATER = {"sweep", "calibrate", "export"}
 
 
 # -- results -------------------------------------------------------------------------------------------------------

@@ -11,7 +11,7 @@ import pytest
 
 from nvlab.doctor.asking import wants_of
 from nvlab.doctor.examine import ASKED, Options, examine
-from nvlab.doctor.facts import Facts, Hosting, IdleState, Link, Span, facts_of
+from nvlab.doctor.facts import Facts, Hosting, IdleState, Interrupt, Link, Span, facts_of
 from nvlab.doctor.kernel import MODULES, OUT_OF_TREE
 from nvlab.doctor.table import CHECKS, SEVERITIES, diagnose
 from nvlab.doctor.tools import PROGRAMS
@@ -92,6 +92,16 @@ FAULTS: dict[str, list[tuple[Facts, Wants, str, str, str]]] = {
             "without CONFIG_TRACEPOINTS",
             "CONFIG_TRACEPOINTS=y",
         )
+    ],
+    "kernel-types": [
+        (
+            Facts(btf=False),
+            lab(layers=("workload.w",)),
+            "required",
+            "Linux 6.1.0 does not describe its types (no /sys/kernel/btf/vmlinux",
+            "CONFIG_DEBUG_INFO_BTF=y",
+        ),
+        (Facts(config={}), lab(layers=("workload.w",)), "required", "CONFIG_DEBUG_INFO_BTF", "linux-image-amd64"),
     ],
     "debug-kernel": [(Facts(config={"KASAN": "y"}), Wants(), "distorts", "CONFIG_KASAN", "linux-image-amd64")],
     "module-headers": [
@@ -191,7 +201,7 @@ FAULTS: dict[str, list[tuple[Facts, Wants, str, str, str]]] = {
             "cpupower idle-set",
         )
     ],
-    "turbo": [(Facts(turbo=True), Wants(), "distorts", "turbo is on", "no_turbo")],
+    "turbo": [(Facts(turbo="intel_pstate/no_turbo"), Wants(), "distorts", "turbo is on", "no_turbo")],
     "clock-source": [
         (Facts(clocksource="hpet", clocksources=("tsc", "hpet")), Wants(), "distorts", "hpet", "echo tsc >"),
         (Facts(clocksource="acpi_pm", clocksources=("acpi_pm",)), Wants(), "distorts", "acpi_pm", "tsc=reliable"),
@@ -203,6 +213,15 @@ FAULTS: dict[str, list[tuple[Facts, Wants, str, str, str]]] = {
             "distorts",
             "also run CPUs 0-1",
             'cpus = "0-3"',
+        )
+    ],
+    "interrupts": [
+        (
+            Facts(interrupts=(Interrupt(40, "eth0-rx-0", (2,), 7.6), Interrupt(41, "eth0-rx-1", (0,), 900.0))),
+            lab(cpus={"device.log": (2, 3)}),
+            "distorts",
+            "device.log is served by CPUs 2-3, which also take the interrupts of eth0-rx-0 (8 a second since boot)",
+            "echo 0-1 | tee /proc/irq/40/smp_affinity_list # at every boot: nvlab grub apply --cpus 2-3",
         )
     ],
     "queues": [
@@ -324,6 +343,14 @@ FINE = {
     "deep C-states that are off": (Facts(idle_states=(IdleState("C6", 133, ()),)), Wants()),
     "a device has whole cores": (Facts(siblings={2: (2, 3), 3: (2, 3)}), lab(cpus={"device.log": (2, 3)})),
     "a sibling is offline": (Facts(online=(0, 1, 2), siblings={2: (2, 3)}), lab(cpus={"device.log": (2,)})),
+    "interrupts that are none": (
+        Facts(interrupts=(Interrupt(40, "eth0-rx-0", (2,), 0.9), Interrupt(41, "eth0-rx-1", (0, 1), 900.0))),
+        lab(cpus={"device.log": (2, 3)}),
+    ),
+    "all CPUs serve a device": (Facts(interrupts=(Interrupt(40, "eth0", (2,), 9.0),)), lab(cpus={"device.log": (0, 1, 2, 3)})),
+    "nobody says which CPUs serve a device": (Facts(interrupts=(Interrupt(40, "eth0", (2,), 9.0),)), EXPORT),
+    "a kernel that describes its types, whatever its file says": (Facts(btf=True, config={}), lab(layers=("workload.w",))),
+    "nobody asks for types": (Facts(btf=False), EXPORT),
     "a lab's own port": (
         Facts(listening=frozenset({("127.0.0.1", 4420)}), exported=frozenset({("127.0.0.1", 4420)})),
         EXPORT,
@@ -354,9 +381,8 @@ def test_a_host_of_guests_that_loads_no_modules_is_told_so_once():
 
 
 def test_the_worst_comes_first():
-    found = diagnose(
-        Facts(turbo=True, lockdown="integrity", programs=frozenset()), lab(programs={"fio": "w"}, devices=("d",)), PARTS
-    )
+    bad = Facts(turbo="cpufreq/boost", lockdown="integrity", programs=frozenset())
+    found = diagnose(bad, lab(programs={"fio": "w"}, devices=("d",)), PARTS)
     order = [SEVERITIES.index(f.severity) for f in found]
     assert len(order) > 2 and order == sorted(order)
 
@@ -408,6 +434,7 @@ hosts = ["client"]
 to = "drive"
 queues = 3
 [workload.w]
+layers = true
 on = "client"
 fio = { rw = "read", runtime = "1s" }
 """
@@ -423,6 +450,7 @@ def test_what_a_scenario_says_is_what_it_wants():
     assert wants.queues == {"connect.client": 3}
     assert wants.modules["nvme_tcp"] == "connect.client"
     assert wants.programs["fio"] == "workload.w"
+    assert wants.layers == ("workload.w",)
 
 
 def test_a_cache_that_may_choose_does_not_want_rapiddisk_where_it_is_not():

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nvlab.doctor import firewall
-from nvlab.doctor.facts import Hosting, IdleState, Link, Span, _listening, facts_of, kernel_facts
+from nvlab.doctor.facts import Hosting, IdleState, Interrupt, Link, Span, _listening, facts_of, kernel_facts
 from nvlab.host.kernelfiles import kernel_files, loadable
 from nvlab.host.survey import survey
 from nvlab.units import format_size, parse_memmap
@@ -52,6 +52,13 @@ TCP = """  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retr
 TCP6 = """  sl  local_address remote_address st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode
    0: 00000000000000000000000001000000:1145 00000000000000000000000000000000:0000 0A 00000000:00000000 00:00000000 0
 """
+INTERRUPTS = """           CPU0       CPU1       CPU2       CPU3
+  0:        127          0          0          0   IO-APIC   2-edge      timer
+ 25:          0          9          0       1431  PCI-MSIX-0000:00:03.0   1-edge      virtio1-virtqueues
+ 27:          0          0         40          0  IO-APIC   1-edge      i8042
+ 26:          0          0         55          0  PCI-MSI 512000-edge      nvme0q1
+NMI:          0          0          0          0   Non-maskable interrupts
+"""
 CPU = "sys/devices/system/cpu"
 FILES: dict[str, str | bytes] = {
     "proc/sys/kernel/osrelease": "6.1.9\n",
@@ -64,10 +71,21 @@ FILES: dict[str, str | bytes] = {
     "proc/swaps": "Filename\tType\tSize\tUsed\tPriority\n/dev/sda2 partition 1 0 -2\n/swapfile file 1 0 -3\n",
     "proc/iomem": "00001000-0009ffff : System RAM\n140000000-17fffffff : Reserved\n  140000000-1400fffff : nvlab\n",
     "proc/mdstat": MDSTAT,
+    "proc/uptime": "20.00 60.00\n",
+    "proc/interrupts": INTERRUPTS,
+    "proc/irq/25/smp_affinity_list": "0-3\n",
+    "proc/irq/25/effective_affinity_list": "3\n",
+    "proc/irq/27/smp_affinity_list": "0-1\n",
+    "proc/irq/27/effective_affinity_list": "2\n",
+    "proc/irq/26/smp_affinity_list": "2\n",
+    "sys/kernel/btf/vmlinux": b"\x9f\xeb",
     "proc/net/tcp": TCP,
     "proc/net/tcp6": TCP6,
     "proc/7/comm": "irqbalance\n",
     "proc/7/cmdline": b"/usr/sbin/irqbalance\0--foreground\0",
+    "proc/7/cgroup": "1:name=systemd:/\n0::/system.slice/irqbalance.service\n",
+    "proc/9/comm": "smartd\n",
+    "proc/9/cgroup": "0::/user.slice/user-0.slice/session-1.scope\n",
     "proc/8/comm": "kworker/0:1\n",
     "proc/8/cmdline": b"",
     "sys/kernel/security/lockdown": "none [integrity] confidentiality\n",
@@ -107,12 +125,14 @@ def facts(tmp_path_factory):
     root = tmp_path_factory.mktemp("root")
     for path, content in FILES.items():
         put(root, path, content)
+    (root / "proc/irq/26/smp_affinity_list").chmod(0o444)  # a managed one
     return facts_of(json.loads(json.dumps(survey(ASKED, root))))
 
 
 def test_the_kernel_and_what_it_lets_in(facts):
     assert (facts.release, facts.tainted, facts.headers) == ("6.1.9", 4608, True)
     assert facts.config == {"NVME_TCP": "m"}
+    assert facts.btf
     assert facts.modules >= {"nvme_tcp", "raid456", "ext4"} and "nvmet" not in facts.modules
     assert facts.modules_supported and facts.may_load and facts.modules_disabled and facts.signed_only and facts.secure_boot
     assert facts.lockdown == "integrity"
@@ -129,10 +149,11 @@ def test_memory(facts):
 def test_cpus(facts):
     assert (facts.online, facts.isolated, facts.siblings) == ((0, 1, 2, 3), (2, 3), {0: (0, 2)})
     assert facts.governors == {"performance": "2-3", "powersave": "0-1"}
-    assert facts.idle_states == (IdleState("C6", 133, (1,)),)
-    assert facts.turbo
+    assert facts.idle_states == (IdleState("C6", 133, (1,), "state2"),)
+    assert facts.turbo == "intel_pstate/no_turbo"
     assert (facts.clocksource, facts.clocksources) == ("hpet", ("tsc", "hpet"))
     assert facts.iommu == {"DMA-FQ"}
+    assert facts.interrupts == (Interrupt(25, "virtio1-virtqueues", (3,), 72.0), Interrupt(27, "i8042", (0, 1), 2.0))
 
 
 def test_network(facts):
@@ -144,6 +165,7 @@ def test_network(facts):
 def test_what_else_goes_on(facts):
     assert facts.syncing == {"md2": "recovery", "md1": "resync"}
     assert facts.processes == {"irqbalance"}
+    assert facts.units == {"irqbalance": "irqbalance.service"}
 
 
 def test_a_machine_of_which_nothing_can_be_read(tmp_path):

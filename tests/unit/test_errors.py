@@ -23,6 +23,7 @@ EXIT_CODES = {
     "TeardownIncomplete": 5,
     "DeadlineExceeded": 124,
     "Interrupted": 130,
+    "NodeLost": 255,
     "GuestLost": 255,
 }
 
@@ -61,9 +62,11 @@ def test_a_lost_guest_leaves_its_last_words() -> None:
 def test_only_the_command_line_ends_the_process() -> None:
     """A library that exits cannot be undone after."""
     for path in PACKAGE.rglob("*.py"):
-        if path in (PACKAGE / "cli/__init__.py", PACKAGE / "__main__.py") or path.name == "agent.py":
+        if path in (PACKAGE / "cli/__init__.py", PACKAGE / "__main__.py") or path.name in ("agent.py", "bootstrap.py"):
             continue
-        for node in ast.walk(ast.parse(path.read_text())):
+        module = ast.parse(path.read_text())
+        module.body = [part for part in module.body if ast.unparse(part).partition(":")[0] != "if __name__ == '__main__'"]
+        for node in ast.walk(module):  # of a program of its own, all but its last words
             if isinstance(node, ast.Raise) and node.exc is not None:
                 assert "SystemExit" not in ast.unparse(node.exc), f"{path}:{node.lineno}"
             if isinstance(node, ast.Call):

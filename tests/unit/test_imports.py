@@ -23,14 +23,16 @@ MAY_USE: dict[str, set[str]] = {
     "files": BASE,
     "lock": BASE,
     "data": BASE,
+    "kv": set(),
     "medium": BASE | {"data"},
     "kernel": BASE | {"medium"},
-    "workload": BASE,
-    "sim": BASE | {"medium"},
+    "workload": BASE | {"kv"},
+    "sim": BASE | {"kv", "medium"},
     "plan": BASE | {"kernel"},
     "shellplan": BASE | {"plan"},
     "journal": BASE | {"files", "plan"},
     "leases": BASE | {"files", "lock"},
+    "tuning": BASE | {"journal", "kernel", "plan"},
     "layers": BASE | {"kernel", "medium", "plan", "workload"},
     "scenario": BASE | {"layers", "medium"},
     "planner": BASE | {"layers", "plan", "scenario"},
@@ -38,21 +40,31 @@ MAY_USE: dict[str, set[str]] = {
     "record": BASE | {"host", "kernel", "sim", "workload"},
     "host": BASE | {"data", "files", "kernel", "lock", "record"},
     "analysis": BASE | {"record"},
-    "nodes": BASE | {"engine", "files", "host", "journal", "kernel", "leases", "lock", "plan", "record"},
-    "doctor": BASE | {"host", "kernel", "layers", "nodes", "plan", "planner", "scenario"},
+    "nodes": BASE | {"data", "engine", "files", "host", "journal", "kernel", "leases", "lock", "plan", "record"}
+    | {"tuning"},
+    "doctor": BASE | {"host", "kernel", "layers", "nodes", "plan", "planner", "scenario", "tuning"},
     "screen": BASE,
-    "simulate": BASE | {"host", "layers", "record", "scenario", "sim", "workload"},
-    "controller": BASE | {"data", "host", "layers", "nodes", "plan", "planner", "record", "scenario"},
+    "playing": BASE | {"layers", "record", "sim", "workload"},
+    "simulate": BASE | {"files", "host", "layers", "playing", "record", "scenario", "sim", "workload"},
+    "receive": BASE | {"nodes"},
+    "recovery": {"plan"},
+    "powercut": BASE | {"nodes", "plan", "receive", "record", "recovery", "sim", "workload"},
+    "controller": BASE | {"data", "host", "layers", "nodes", "plan", "planner", "powercut", "record", "scenario", "sim"}
+    | {"tuning"},
+    "tuner": BASE | {"controller", "doctor", "nodes", "plan", "tuning"},
+    "snapshot": BASE | {"controller", "files", "nodes", "plan", "receive"},
+    "calibrate": BASE | {"kernel", "medium", "record", "sim", "workload"},
+    "repro": BASE | {"controller", "record", "scenario", "simulate"},
     "cli": BASE
-    | {"analysis", "controller", "data", "doctor", "host", "plan", "planner", "record", "scenario", "screen"}
-    | {"shellplan", "simulate"},
+    | {"analysis", "calibrate", "controller", "data", "doctor", "files", "host", "medium", "plan", "planner", "record"}
+    | {"repro", "scenario", "screen", "shellplan", "simulate", "snapshot", "tuner", "tuning"},
     "__main__": {"cli"},
 }
 
 # Packages that only some rooms may import, so that the others start fast and run without them.
 ONLY_IN: dict[str, set[str]] = {
     "pydantic": {"scenario"},
-    "numpy": {"analysis", "record", "sim", "simulate"},
+    "numpy": {"analysis", "calibrate", "playing", "record", "sim"},
     "matplotlib": {"analysis"},
     "jinja2": {"analysis"},
     "cffi": {"sim"},

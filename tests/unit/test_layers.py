@@ -273,8 +273,8 @@ def test_a_connection_states_its_host_and_its_times_in_seconds():
 # -- workload ------------------------------------------------------------------------------------------------------
 
 
-def test_rounds_are_interleaved_over_the_targets():
-    body = POOL + '[workload.w]\non = ["pool.1", "pool.2"]\nrounds = 2\nfio = { rw = "read" }\n'
+def test_repeats_are_interleaved_over_the_targets():
+    body = POOL + '[workload.w]\non = ["pool.1", "pool.2"]\nrepeats = 2\nfio = { rw = "read" }\n'
     runs = plan_of(body).workloads
     assert [r["name"] for r in runs] == ["w-pool.1-1", "w-pool.2-1", "w-pool.1-2", "w-pool.2-2"]
     assert [r["seed"] for r in runs] == [1, 1, 2, 2]

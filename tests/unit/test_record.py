@@ -61,7 +61,7 @@ def test_a_workload_leaves_exactly_what_the_format_describes(recorded):
 def test_the_record_says_what_was_asked_and_how_it_ended(recorded):
     record = json.loads((recorded.path / "workloads/02-randrw-plain/workload.json").read_text())
     assert (record["status"], record["code"], record["message"]) == ("ok", 0, "")
-    assert (record["load"], record["variant"], record["baseline"], record["round"]) == ("randrw", "plain", True, 0)
+    assert (record["load"], record["variant"], record["baseline"], record["repeat"]) == ("randrw", "plain", True, 0)
     assert record["sections"][0]["keys"]["rw"] == "randrw"
     assert record["planned_seconds"] == pytest.approx(0.4)
     assert record["started"] < record["ended"]

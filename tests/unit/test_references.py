@@ -113,3 +113,28 @@ def test_the_order_of_building_follows_the_references():
     names = order(scenario.objects)
     assert names.index("pool") < names.index("m") < names.index("a")
     assert list(sound(scenario.objects)) == list(scenario.objects)
+
+
+ZONES = '[device.z]\nsize = "1G"\nprofile = "wd-zn540"\nmedium = { zone_size = 65536, zone_capacity = 0 }\n'
+KEYS = '[device.z]\nsize = "1G"\nprofile = "kv-prototype"\n'
+
+
+@pytest.mark.parametrize("drive", [ZONES, KEYS], ids=["zones", "keys"])
+@pytest.mark.parametrize(
+    "layer",
+    [
+        '[cache.c]\non = "z"\nsize = "64M"\n',
+        '[export.c]\non = "z"\nhosts = ["h"]\nlisten = "127.0.0.1:4420"\n',
+        '[filesystem.c]\non = "z"\ntype = "ext4"\n',
+        '[disk.p]\nsize = "64M"\n[raid.c]\nlevel = 1\non = ["p", "z"]\n',
+        '[disk.p]\nsize = "64M"\ncount = 3\n[raid.c]\nlevel = 5\non = "p"\njournal = { on = "z", mode = "write-through" }\n',
+    ],
+)
+def test_layers_that_write_where_they_like_are_on_no_zones_and_no_keys(drive: str, layer: str) -> None:
+    found = problems(drive + layer)
+    assert any(where.endswith(".on") and "only a workload can be on it" in what for where, what in found), found
+
+
+def test_loads_may_be_on_zones_and_on_keys() -> None:
+    assert not problems(ZONES + '[workload.w]\non = ["z"]\nfio = { rw = "write", zonemode = "zbd" }\n')
+    assert not problems(KEYS + '[workload.w]\non = ["z"]\nkv = { keys = 10, store = 1 }\n')

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 import shutil
 import struct
@@ -13,12 +14,18 @@ import time
 from html.parser import HTMLParser
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from nvlab.analysis.compare import comparisons
+from nvlab.analysis.drill import felt
+from nvlab.analysis.latencies import layer_latencies
 from nvlab.analysis.report import write_report
 from nvlab.analysis.runs import load_run
 from nvlab.analysis.table import terminal_table, times
+from nvlab.record import LAYERS
+from nvlab.record.buckets import bucket_of
+from nvlab.record.format import LAYER_LATENCY, LAYER_LATENCY_DTYPE
 
 VOID = {"meta", "br", "link", "img", "hr", "input"}
 
@@ -65,7 +72,8 @@ def test_the_table_has_a_block_for_each_load_section_and_direction(converted):
 
 
 def test_an_emulated_run_says_that_only_the_comparison_counts(converted, tmp_path):
-    assert "TCG" in terminal_table(load_run(converted)).splitlines()[-1]
+    table = terminal_table(load_run(converted)).splitlines()
+    assert any(line.startswith("! ") and "TCG" in line for line in table), "other remarks may follow"
     assert "TCG" not in terminal_table(load_run(with_facts(converted, tmp_path, accelerator={"accelerator": "kvm"})))
 
 
@@ -111,6 +119,79 @@ def test_a_run_without_a_finished_workload_is_reported_as_such(converted, tmp_pa
     run = load_run(path)
     assert terminal_table(run) == "nothing was measured"
     assert "Nothing was measured" in write_report(run, path).read_text()
+
+
+def with_events(converted, tmp_path):
+    """The same run, as if two events had happened in its first workload, and a third had not been reached."""
+    path = tmp_path / "eventful"
+    shutil.copytree(converted, path)
+    described = path / "workloads/01-randrw-client/workload.json"
+    facts = json.loads(described.read_text())
+    first = load_run(converted).workloads[0].first_io
+    event = {"owner": "raid.md", "kernel": [], "message": "", "result": "done"}
+    facts["events"] = [
+        event | {"label": "later", "due": None, "begun": None, "ended": None, "result": "not reached", "found": ""},
+        event | {"label": "second", "begun": first + 200 * 10**6, "ended": first + 250 * 10**6, "found": "whole"},
+        event | {"label": "fail <b>", "begun": first, "ended": first + 150 * 10**6, "found": "degraded by 1"},
+    ]
+    described.write_text(json.dumps(facts))
+    with (described.parent / "events.jsonl").open("a") as log:
+        log.write(json.dumps({"t": first + 200 * 10**6, "kind": "event", "owner": "raid.md", "label": "second"}) + "\n")
+        log.write(json.dumps({"t": first + 250 * 10**6, "kind": "event-end", "owner": "raid.md", "label": "second"}) + "\n")
+    return path
+
+
+def test_events_are_told_in_order_with_what_the_load_felt(converted, tmp_path):
+    run = load_run(with_events(converted, tmp_path))
+    first, second, later = felt(run.workloads[0])
+    assert [event.label for event in (first, second, later)] == ["fail <b>", "second", "later"]
+    assert (first.at, first.took, second.at, second.took) == pytest.approx((0, 0.15, 0.2, 0.05))
+    trace = run.workloads[0].latency
+    assert first.slowest == trace["latency"][trace["t"] < run.workloads[0].first_io + 200 * 10**6].max()
+    assert 0 < first.pause < run.workloads[0].ended - run.workloads[0].first_io
+    assert math.isnan(later.at) and math.isnan(later.pause)
+    block = next(b for b in terminal_table(run).split("\n\n") if b.startswith("events of randrw-client"))
+    assert [line.split()[-1] for line in block.splitlines()] == ["then", "1", "whole", "reached"]
+    assert [e["label"] for e in run.workloads[0].remarkable()] == ["second"], "one mark for an event, at its beginning"
+
+
+def test_events_have_a_table_on_the_page(converted, tmp_path):
+    path = with_events(converted, tmp_path)
+    page = write_report(load_run(path), path).read_text()
+    assert "raid.md: fail &lt;b&gt;" in page and "degraded by 1" in page
+
+
+def test_ios_that_failed_are_not_passed_over(converted, tmp_path):
+    path = tmp_path / "failing"
+    shutil.copytree(converted, path)
+    results = path / "workloads/01-randrw-client/results.json"
+    facts = json.loads(results.read_text())
+    ios = sum(result["ios"] for result in facts["results"])
+    for result in facts["results"]:
+        result["errors"] = 7  # of the job: fio says it of each direction
+    results.write_text(json.dumps(facts))
+    said = f"randrw on client, repeat 1: randrw-client: 7 of {ios} I/Os failed, and count in its figures"
+    assert f"! {said}" in terminal_table(load_run(path))
+    assert said in write_report(load_run(path), path).read_text()
+    assert "failed" not in terminal_table(load_run(converted))
+
+
+@pytest.mark.parametrize(("lost", "said"), [(0, "nothing that was flushed is lost"), (3, "BROKEN: 3 lost, 1 torn")])
+def test_a_ledger_s_verdict_is_told(converted, tmp_path, lost, said):
+    path = tmp_path / "ledger"
+    shutil.copytree(converted, path)
+    described = path / "workloads/01-randrw-client/workload.json"
+    counts = {"writes": 900, "flushes": 9, "acknowledged": 80, "durable": 70, "kept": 75, "unflushed": 5}
+    bad = {"lost": lost, "torn": int(bool(lost)), "damaged": 0, "error": "EIO: Input/output error"}
+    described.write_text(json.dumps(json.loads(described.read_text()) | {"verdict": counts | bad}))
+    told = terminal_table(load_run(path))
+    assert "randrw-client: 900 writes and 9 flushes were acknowledged, then EIO: Input/output error ended the load" in told
+    assert "of 80 blocks with acknowledged writes (70 with flushed ones) 5 fell back" in told
+    assert said in told and said in write_report(load_run(path), path).read_text()
+
+
+def test_a_run_without_events_has_no_such_table(converted):
+    assert "events of" not in terminal_table(load_run(converted))
 
 
 # -- the page ------------------------------------------------------------------------------------------------------------
@@ -237,3 +318,56 @@ def test_a_browser_shows_the_page_without_complaint(reported, tmp_path, width):
     assert done.returncode == 0, done.stderr
     assert "CONSOLE" not in done.stderr
     assert Path(shot).stat().st_size > 20_000
+
+
+STACK = {"client": ["md"], "md": ["pool.1", "pool.2"]}
+WATCHES = [{"layer": layer, "kind": "block", "name": layer} for layer in ("pool.1", "pool.2", "md", "client")]
+
+
+@pytest.fixture
+def layered(converted, tmp_path):
+    """The run with latencies at layers: 1 ms at the disks, 3 ms at the array, 7 ms at the client; a FLUSH was tried."""
+    path = tmp_path / "run"
+    shutil.copytree(converted, path)
+    directory = path / "workloads/01-randrw-client"
+    facts = json.loads((directory / "workload.json").read_text())
+    stack = {"target": "client", "below": STACK}
+    (directory / "workload.json").write_text(json.dumps(facts | {"watches": WATCHES, "layers": True, "stack": stack}))
+    for name in ("block.npy", "counters.npy"):  # of other watches
+        np.save(directory / name, np.load(directory / name)[:0])
+    places = [int(bucket_of(ms * 10**6)) for ms in (1, 1, 3, 7)]
+    rows = [[watch, 0, 1, place, 1000] for watch, place in enumerate(places)] + [[0, 1, 1, places[0] - 64, 1000]]
+    np.save(directory / LAYER_LATENCY, np.array([tuple(row) for row in rows], LAYER_LATENCY_DTYPE))
+    caches = {"pool.1": "write back", "pool.2": "write through", "md": "write back", "client": "write back"}
+    tries = [{"on": "md", "do": "flush", "seen": {"md": {"bio flush": 1}}, "error": ""}]
+    tried = {"queues": {name: {"write_cache": cache} for name, cache in caches.items()}, "tries": tries}
+    said = {"latencies": rows, "flags": [], "lost": 90, "missed": 10, "durability": tried}
+    (directory / LAYERS).write_text(json.dumps(said))
+    return path
+
+
+def test_layers_are_told_from_the_top_down_with_what_each_adds(layered):
+    (load,) = (w for w in load_run(layered).workloads if w.facts["name"] == "randrw-client")
+    found = {one.title: one for one in layer_latencies([load]) if one.op == "write"}
+    assert list(found) == ["fio", "client", "md", "pool (×2)"]
+    assert [round(found[name].added / 1e6) for name in ("client", "md", "pool (×2)")] == [4, 2, 1]
+    assert found["pool (×2)"].whole.total == 2000
+    assert found["pool (×2)"].driver.mean() == pytest.approx(0.5e6, rel=0.02)
+    assert found["md"].driver.total == 0
+    assert found["client"].per_io == pytest.approx(1000 / sum(r["ios"] for r in load.results))
+
+
+def test_the_table_and_the_page_have_latencies_and_durability_of_the_layers(layered, tmp_path):
+    run = load_run(layered)
+    table = terminal_table(run)
+    assert re.search(r"^  md, write +[\d.]+ +(3|2\.9\d*|3\.0\d*) ms", table, re.M)
+    assert re.search(r"^  md +write back +SWALLOWED", table, re.M)
+    assert "! randrw on client: md swallows FLUSH: pool.1 below it" in table
+    assert "100 of 5100 latencies at the layers were not counted" in table
+    assert "layers of randrw on plain" not in table, "it was not asked for there"
+    page = write_report(run, tmp_path / "out").read_text()
+    assert "How long each layer took: randrw on client" in page
+    assert {"waterfall-randrw.svg", "layer-latency-randrw.svg"} <= {p.name for p in (tmp_path / "out/figures").iterdir()}
+    drawn = (tmp_path / "out/figures/waterfall-randrw.svg").read_text()
+    assert "pool (×2), write" in drawn
+    assert re.search(r"\+(2|1\.9\d*|2\.0\d*) ms", drawn)

@@ -18,7 +18,7 @@ from nvlab.scenario import json_schema, load, loads
 from nvlab.scenario.load import MAX_BYTES
 
 ROOT = Path(__file__).parents[2]
-SCENARIOS = sorted([*(ROOT / "scenarios").glob("*.toml"), *(ROOT / "tests/vm/scenarios").glob("*.toml")])
+SCENARIOS = sorted([*(ROOT / "scenarios").rglob("*.toml"), *(ROOT / "tests/vm/scenarios").glob("*.toml")])
 
 FAULT = '[device.d]\nsize = "64M"\n[device.d.fault.x]\n'
 DISK = '[disk.a]\nsize = "64M"\n'
@@ -143,7 +143,7 @@ MISTAKES = {
     "a choice that is none": (
         '[device.d]\nsize = "64M"\nprofile = "intel"',
         "device.d.profile",
-        "'intel' is not one of: none, femu, hdd-7200, optane",
+        "'intel' is not one of: none, femu, hdd-7200, kv-prototype, optane",
     ),
     "a flag that is text": (
         '[device.d]\nsize = "64M"\nvolatile_cache = "yes"',
@@ -372,6 +372,11 @@ MISTAKES = {
         '[device.d]\nsize = "64M"\nprofile = "qlc"\nread_delay = "1us"',
         "device.d.read_delay",
         "its speed follows from device.d.medium",
+    ),
+    "a map in memory that zones do without": (
+        '[device.d]\nsize = "64M"\nprofile = "zns-prototype"\nmedium = { mapping_cache = 64 }',
+        "device.d.medium.mapping_cache",
+        "this is for kind ssd: leave it out, or set 0",
     ),
     "a medium of none": (
         '[device.d]\nsize = "64M"\nprofile = "optane"\nmedium = { spare = 1 }',

@@ -46,6 +46,19 @@ def test_a_warning_stands_on_its_line():
     assert "   ! drops FLUSH" in written({**LAYER, "warning": "drops FLUSH"})
 
 
+def test_an_event_says_what_it_left_or_that_it_was_not_to_be():
+    end = {"kind": "event-end", "owner": "raid.md", "label": "fail ssd.2", "result": "done", "found": "degraded by 1"}
+    assert written(end).split() == ["raid", "md", "fail", "ssd.2:", "degraded", "by", "1"]
+    assert "fail ssd.2: failed" in written({**end, "result": "failed", "found": ""})
+    assert written({**end, "found": ""}).endswith("fail ssd.2\n")
+
+
+def test_a_verdict_is_one_line():
+    counts = {"acknowledged": 80, "durable": 70, "unflushed": 5, "torn": 0, "lost": 0, "damaged": 0}
+    said = written({"kind": "verdict", **counts})
+    assert said == "verdict    of 80 acknowledged blocks 70 durable, 5 unflushed, 0 torn, 0 lost, 0 damaged\n"
+
+
 def test_the_guest_says_what_it_is_and_how_long_it_took():
     assert written(GUEST) == "vm         default     6.1.0, 4 CPUs, 3 GiB, TCG  6.2 s\n"
     assert written({**GUEST, "fresh": False}).endswith("(running already)\n")

@@ -31,6 +31,7 @@ from nvlab.sim import (
     commands,
 )
 from nvlab.sim._core import ffi
+from nvlab.sim.structs import WITH_RANGES
 
 US = 1_000
 SOAK = 100 if os.environ.get("NVLAB_SOAK") else 1
@@ -197,11 +198,11 @@ def streams(draw: st.DrawFn) -> tuple[np.ndarray, list[list[tuple[int, int]]]]:
     rows, owned = [], []
     for _ in range(draw(st.integers(1, 30))):
         opcode = draw(st.one_of(st.sampled_from(list(Opcode)), st.integers(0, 255)))
-        listed = opcode in (Opcode.DSM, Opcode.COPY)
+        listed = opcode in WITH_RANGES
         ranges = draw(copy_lists if opcode == Opcode.COPY else range_lists) if listed else []
         nlb = len(ranges) if listed else draw(lengths)
         nsid = draw(st.sampled_from([1, 1, 1, 1, 1, 1, 0, 2, MAX_NAMESPACES + 1, ALL_NAMESPACES]))
-        rows.append((draw(st.integers(0, 10**6)), draw(lbas), nlb, nsid, opcode, draw(st.integers(0, 3)), 1, 0, 0, 0))
+        rows.append((draw(st.integers(0, 10**6)), draw(lbas), nlb, nsid, opcode, draw(st.integers(0, 3)), 1, 0, 0, 0, 0))
         owned.append(ranges)
     return np.array(rows, COMMAND), owned
 
@@ -373,7 +374,8 @@ def test_counters_say_what_was_done() -> None:
         "reads": 1, "writes": 1, "flushes": 1, "zeroes": 1, "dsms": 2, "uncorrectables": 0, "compares": 0, "verifies": 0,
         "copies": 0, "errors": 1, "faults": 0, "blocks_read": 4, "blocks_written": 8, "blocks_zeroed": 2,
         "blocks_deallocated": 100, "blocks_copied": 0, "bytes_read": 2048, "bytes_written": 4096, "media_errors": 0,
-        "appends": 0, "zone_sends": 0, "zone_receives": 0, "zone_changes": 0,
+        "appends": 0, "zone_sends": 0, "zone_receives": 0, "zone_changes": 0, "stores": 0, "retrieves": 0,
+        "deletes": 0, "lists": 0, "exists": 0, "io_sends": 0, "io_receives": 0,
         "busy": 0,
     }  # fmt: skip
 

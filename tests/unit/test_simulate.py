@@ -15,12 +15,12 @@ from nvlab.analysis.runs import load_run
 from nvlab.analysis.table import terminal_table
 from nvlab.errors import InvalidScenario, UsageError
 from nvlab.layers.device import profile_of
-from nvlab.planner import make_plan
 from nvlab.scenario import loads
-from nvlab.sim import COMMAND, Config, Device, Opcode, Timing, ZoneOpcode, commands, zoned
+from nvlab.sim import COMMAND, Config, Device, Fault, Opcode, Rule, Timing, ZoneOpcode, commands, zoned
 from nvlab.sim.closed import Job, closed_loop
 from nvlab.sim.inputs import FLUSH, READ, WRITE, read_recorded
 from nvlab.sim.load import PIECE, Load, not_simulated
+from nvlab.sim.state import read_state
 from nvlab.sim.zoneload import ZonedLoad, writable
 from nvlab.simulate import Options, simulate
 
@@ -60,7 +60,19 @@ def test_what_is_submitted_is_in_the_order_of_time_over_all_jobs_and_pieces() ->
     assert sorted(order.tolist()) == list(range(1, 291))
     assert (np.diff(times[np.argsort(order)].astype(np.int64)) >= 0).all()
     assert int(second.commands["now"].min()) == 100 * US
-    assert (np.diff(np.sort(second.commands["now"]).astype(np.int64)) >= 20 * US).all()
+    due = (100 + 20 * np.arange(140)) * US
+    assert (second.commands["now"].astype(np.int64) >= due).all(), "none before it is due"
+
+
+def test_what_is_late_does_not_put_off_what_comes() -> None:
+    """Every command takes 100 us of 150, but the first a millisecond: those behind it are late, until they are not."""
+    slow = Rule(Fault.DELAY, Opcode.READ, count=1, delay=900 * US)
+    device = nvm(read_delay=100 * US, units=1)
+    device.set_rule(0, slow, 0)
+    (done,) = closed_loop(device, [Job(iter(reads(40)), 1, interval=150 * US)])
+    late = done.commands["now"].astype(int) - np.arange(40) * 150 * US
+    assert late[1] == 850 * US and (np.diff(late[1:18]) == -50 * US).all()
+    assert (late[18:] == 0).all()
 
 
 def test_nothing_is_submitted_from_the_end_on() -> None:
@@ -243,7 +255,7 @@ LOADS = (
     + """
 [workload.mix]
 on = "ssd"
-rounds = 2
+repeats = 2
 fio = { rw = "randrw", iodepth = 4, runtime = "50ms", ramp_time = "10ms" }
 [workload.two]
 on = "ssd"
@@ -374,6 +386,20 @@ def test_a_drive_is_saved_and_goes_on_as_if_it_had_never_stopped(tmp_path: Path)
     assert np.array_equal(one.latency, three.latency)
 
 
+def test_the_state_of_a_live_drive_has_its_content_too(tmp_path: Path) -> None:
+    state, device = tmp_path / "live", Device(config_of(DEVICE))
+    device.submit(commands(Opcode.WRITE, np.arange(8) * 8, 8))
+    alone = device.save()
+    padded = alone.ljust(-(-len(alone) // 4096) * 4096, b"\0")
+    state.write_bytes(padded + bytes(64 << 20))
+    assert read_state(state) == alone
+    simulated(tmp_path, DEVICE + READS, restore=state)
+    for wrong in (alone[:-1], alone + b"x", alone[:50], b"", padded + bytes((64 << 20) - 1)):
+        state.write_bytes(wrong)
+        with pytest.raises(UsageError, match="no state of a device, or not all of one"):
+            simulated(tmp_path, DEVICE + READS, restore=state)
+
+
 @pytest.mark.parametrize(
     ("device", "options", "said"),
     [
@@ -491,6 +517,16 @@ def test_a_load_that_zones_cannot_take_is_refused(tmp_path: Path, body: str, whe
     assert [(p.where, what in p.what) for p in refused.value.problems] == [(where, True)]
 
 
+def test_events_and_ledgers_are_for_live_labs(tmp_path: Path) -> None:
+    path = tmp_path / "eventful.toml"
+    event = '[[event]]\nat = 0\non = "d"\ndo = "timing"\nread_delay = "1ms"\n'
+    load = '[workload.w]\non = "d"\nledger = true\nfio = { rw = "randwrite", size = "1M", runtime = "1s" }\n'
+    path.write_text(f'schema = 1\n[device.d]\nsize = "64M"\n{load}{event}')
+    with pytest.raises(InvalidScenario) as caught:
+        simulate(path, tmp_path / "runs", Options(), [], lambda event: None)
+    assert [problem.where for problem in caught.value.problems] == ["workload.w.ledger", "event.1"]
+
+
 def test_zones_that_there_cannot_be_are_refused_with_their_parameter(tmp_path: Path) -> None:
     with pytest.raises(InvalidScenario) as refused:
         simulated(tmp_path, ZONED.replace("zone_size = 4096", "zone_size = 5000") + READS)
@@ -515,15 +551,9 @@ def test_more_jobs_than_zones_are_refused() -> None:
         ZonedLoad(zoned_load_of(rw="read", bs="4M"), zoned(zoned_device())).commands("r", 0)
 
 
-def test_zones_are_only_simulated_yet() -> None:
-    with pytest.raises(InvalidScenario, match="1 problem") as refused:
-        make_plan(loads("schema = 1\n" + ZONED))
-    assert "nvlab simulate has" in refused.value.problems[0].what
-
-
 def test_the_lesson_of_the_zoned_scenario(tmp_path: Path) -> None:
     """A zone is as fast as its dies."""
-    path = Path(__file__).parents[2] / "scenarios/simulated/zoned.toml"
+    path = Path(__file__).parents[2] / "scenarios/zoned.toml"
     run = load_run(simulate(path, tmp_path, Options(), [], lambda _: None))
     iops = {(work.facts["load"], work.facts["variant"]): work.results[0]["iops"] for work in run.workloads}
     assert iops["write", "wide"] > 5 * iops["write", "narrow"]

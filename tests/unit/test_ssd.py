@@ -61,6 +61,9 @@ models = st.builds(
     gc_idle=st.integers(0, 10**6),
     hot_cold=st.integers(0, 1),
     wear_gap=st.integers(0, 3),
+    mapping_cache=st.sampled_from([0, 0, 4, 8, 16]),
+    read_disturb=st.sampled_from([0, 0, 1, 20, 500]),
+    retention=st.sampled_from([0, 0, 1, 20, 500]),
     channel_speed=st.sampled_from([0, 200, 1200]),
     link_speed=st.sampled_from([0, 3200, 100_000]),
 )
@@ -142,7 +145,8 @@ def test_a_full_drive_written_at_random_goes_on_for_ever(config: Config, seed: i
     assert (device.submit(cmds)["status"] == Status.SUCCESS).all()
     t = device.stats()
     assert t["host_units"] == config.blocks + len(cmds)
-    assert t["programmed_units"] == t["host_units"] + t["gc_units"] + t["pad_units"] - t["open_units"]
+    written = t["host_units"] + t["gc_units"] + t["pad_units"] + t["map_units"]
+    assert t["programmed_units"] == written - t["open_units"]
     assert t["lines"] == t["free_lines"] + t["open_lines"] + t["closed_lines"] + t["retired_lines"]
     assert device.audit() is None
 

@@ -20,6 +20,7 @@ from nvlab.sim import (
     Device,
     Fault,
     Flag,
+    KeyOpcode,
     Kind,
     NamespaceChange,
     Opcode,
@@ -28,10 +29,14 @@ from nvlab.sim import (
     ZoneAction,
     ZoneOpcode,
     commands,
+    key_commands,
+    key_list,
+    key_space,
     model,
     zones,
 )
 from nvlab.sim._core import ffi, lib
+from nvlab.sim.state import checksum
 from nvlab.sim.structs import (
     TRACE_COMMAND,
     TRACE_CONFIG,
@@ -39,6 +44,7 @@ from nvlab.sim.structs import (
     TRACE_NAMESPACE,
     TRACE_RANGES,
     TRACE_RULE,
+    TRACE_STATE,
     TRACE_TIMING,
     TraceKind,
     dtype_of,
@@ -226,12 +232,21 @@ class Live:
             piece["ranges"][: len(some)] = np.array(some, RANGE)
             self.records.append(piece)
         record = self._record(TRACE_COMMAND, TraceKind.COMMAND)
-        for name in ("slba", "nlb", "nsid", "opcode", "flags", "qid", "ctrl", "action", "option"):
+        for name in ("slba", "nlb", "nsid", "opcode", "flags", "qid", "ctrl", "action", "option", "key"):
             record[name] = cmd[0][name]
         for name in ("target", "status", "data", "fault", "corrupt", "result"):
             record[name] = decision[name]
-        record["decided"] = cmd[0]["now"]
+        record["fetched"] = record["decided"] = cmd[0]["now"]
         self.records.append(record)
+
+    def restore(self, state: bytes, now: int) -> None:
+        """As the module, when a state was written to a drive that is held: the power goes on."""
+        self.device.restore(state)
+        record = self._record(TRACE_STATE, TraceKind.STATE, now)
+        record["size"], record["checksum"] = len(state) - ffi.sizeof("struct nvc_snapshot"), checksum(state)
+        self.records.append(record)
+        self.device.wake(now)
+        self.records.append(self._record(TRACE_TIMING, TraceKind.WAKE, now))
 
     def retime(self, timing: Timing, now: int) -> None:
         self.device.set_timing(timing, now)
@@ -241,6 +256,10 @@ class Live:
     def reset(self, now: int) -> None:
         self.device.reset(now)
         self.records.append(self._record(TRACE_TIMING, TraceKind.RESET, now))
+
+    def cut(self, now: int) -> None:
+        self.device.cut(now)
+        self.records.append(self._record(TRACE_TIMING, TraceKind.CUT, now))
 
     def rule(self, slot: int, rule: Rule | None, now: int) -> None:
         self.device.set_rule(slot, rule, now)
@@ -305,6 +324,73 @@ def lived(seed: int, steps: int) -> tuple[Live, np.ndarray]:
     return live, live.trace(rng)
 
 
+def lived_again(seed: int, steps: int, made_of: Config) -> tuple[Live, np.ndarray, bytes]:
+    """A device that others wrote to until it was moved; the trace begins when it is made anew, and goes on from there."""
+    rng = np.random.default_rng(seed)
+    first = Device(made_of)
+    units = made_of.blocks >> 3
+    first.submit(commands(Opcode.WRITE, rng.integers(0, units, 3 * units) * 8, 8))
+    state = first.save()
+    live = Live(made_of)
+    live.namespace(rng, 1)  # what is said of it before is void with the state
+    live.rule(1, Rule(Fault.DELAY, delay=500), 2)
+    live.remodel(3, erase=int(rng.integers(0, 10**6)))
+    live.restore(state, 4)
+    for now in np.cumsum(rng.integers(0, 90_000, steps)).tolist():
+        opcode = int(rng.choice([Opcode.WRITE, Opcode.WRITE, Opcode.READ, Opcode.FLUSH, Opcode.DSM]))
+        ranges = [(int(rng.integers(0, 400)), 8)] if opcode == Opcode.DSM else []
+        slba = int(rng.integers(0, units)) * 8
+        live.submit(commands(opcode, slba, len(ranges) or 8, now=4 + now, flags=Flag.DEALLOCATE), ranges)
+        if rng.integers(0, 40) == 0:
+            live.reset(4 + now)
+    return live, live.trace(rng), state
+
+
+RESTORED = Config(
+    8192, 5, Kind.SSD, 9, vwc=True, model=model(channels=2, dies=1, blocks=40, planes=1, cell_bits=1, buffer=32, spare=280)
+)
+
+
+@settings(deadline=None, max_examples=40)
+@given(st.integers(0, 2**32), st.integers(0, 300))
+def test_the_twin_of_a_restored_drive_begins_with_its_state(seed: int, steps: int) -> None:
+    live, trace, state = lived_again(seed, steps, RESTORED)
+    twin = replay(trace, state)
+    assert twin.differences().tolist() == []
+    assert len(twin.commands) == steps
+    assert twin.device.stats() == live.device.stats() and twin.device.counters() == live.device.counters()
+    assert twin.device.audit() is None
+    assert twin.device.config.model["erase"] == live.device.config.model["erase"]
+
+
+def test_a_twin_begins_with_the_very_state_that_the_drive_began_with() -> None:
+    live, trace, state = lived_again(1, 50, RESTORED)
+    other = lived_again(2, 0, RESTORED)[2]
+    with pytest.raises(ValueError, match=f"began with a state, of checksum {checksum(state):#018x}"):
+        replay(trace)
+    with pytest.raises(ValueError, match="this state has checksum"):
+        replay(trace, other)
+    with pytest.raises(ValueError, match="snapshot is refused"):
+        replay(trace, state[:-1] + bytes([state[-1] ^ 1]))
+    with pytest.raises(ValueError, match="began as new"):
+        replay(lived(1, 20)[1], state)
+    lost = [i for i, record in enumerate(live.records) if record.dtype == TRACE_COMMAND][20]
+    number = int(live.records.pop(lost)["seq"])
+    with pytest.raises(ValueError, match=f"not whole: input {number} is missing"):  # they go on from the state's
+        replay(live.trace(np.random.default_rng(1)), state)
+    live.restore(state, 10**9)
+    with pytest.raises(ValueError, match="another state 2 times"):
+        replay(live.trace(np.random.default_rng(1)), state)
+
+
+def test_commands_before_the_state_are_not_mistaken_for_those_after_it() -> None:
+    live, state = Live(RESTORED), lived_again(3, 0, RESTORED)[2]
+    live.submit(commands(Opcode.WRITE, 0, 8, now=3), [])
+    live.restore(state, 5)
+    with pytest.raises(ValueError, match="had commands before"):
+        replay(live.trace(np.random.default_rng(1)), state)
+
+
 ZONE, ZONES = 64, 12  # blocks of 4 KiB; zones
 
 
@@ -358,6 +444,48 @@ def test_a_twin_that_appends_elsewhere_is_found() -> None:
     which = np.flatnonzero((trace["kind"] == TraceKind.COMMAND) & (trace["opcode"] == ZoneOpcode.APPEND) & (trace["status"] == 0))
     trace["result"][which[1]] += 1
     assert len(replay(trace).differences()) == 1
+
+
+def lived_with_keys(seed: int, steps: int) -> tuple[Live, np.ndarray]:
+    """A device with keys: values that come, change and go, on a device that is nearly full, power cuts among them."""
+    rng = np.random.default_rng(seed)
+    made_of = model(channels=2, dies=2, page_size=4096, buffer=64, kv_value=16, plp=seed % 2, program_fail=500)
+    live = Live(Config(300, seed, Kind.KV, 12, vwc=True, model=made_of))
+    for now in np.cumsum(rng.integers(0, 400_000, steps)).tolist():
+        what = rng.integers(0, 30)
+        if what == 0:
+            live.remodel(now, erase=int(rng.integers(0, 10**7)), fw_write=int(rng.integers(0, 10**5)))
+        elif what == 1:
+            live.cut(now)
+        elif what == 2:
+            live.rule(0, Rule(Fault.DELAY, opcode=KeyOpcode.STORE, every=3, delay=999) if rng.integers(0, 2) else None, now)
+        elif what == 3:
+            live.submit(commands(Opcode.FLUSH, now=now), [])
+        else:
+            opcode = KeyOpcode(rng.choice([KeyOpcode.STORE, KeyOpcode.STORE, KeyOpcode.STORE, *KeyOpcode]))
+            key = bytes(rng.integers(0, 3, int(rng.integers(0, 18))).astype(np.uint8))
+            size, option = int(rng.integers(0, 17_000)), int(rng.choice([0, 0, 1, 2]))
+            live.submit(key_commands(opcode, [key], size, option=option, now=now), [])
+    return live, live.trace(rng)
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.integers(0, 2**32), st.integers(0, 300))
+def test_the_twin_of_a_device_with_keys_decides_the_same(seed: int, steps: int) -> None:
+    live, trace = lived_with_keys(seed, steps)
+    twin = replay(trace)
+    assert twin.differences().tolist() == []
+    assert twin.device.counters() == live.device.counters() and twin.device.stats() == live.device.stats()
+    assert key_space(twin.device) == key_space(live.device)
+    whole = key_commands(KeyOpcode.LIST, [b""], 1 << 16)
+    assert key_list(twin.device, whole) == key_list(live.device, whole)
+
+
+def test_a_twin_without_all_of_a_key_is_found() -> None:
+    trace = np.frombuffer(bytearray(lived_with_keys(1, 300)[1].tobytes()), TRACE_COMMAND)
+    assert trace["key"].any()
+    trace["key"][trace["kind"] == TraceKind.COMMAND] = 0
+    assert len(replay(trace).differences())
 
 
 @settings(deadline=None, max_examples=60)

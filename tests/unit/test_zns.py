@@ -314,7 +314,7 @@ def test_a_zoned_namespace_says_what_identify_needs() -> None:
         ({"zone_capacity": 6}, "zone_capacity is not a multiple of 4 KiB"),
         ({"zone_max_active": 2, "zone_max_open": 3}, "zone_max_open is larger than zone_max_active"),
         ({"zone_append": 12}, "zone_append is not a power of two"),
-        ({"zone_append": 2}, "zone_append is not a power of two"),
+        ({"zone_append": 4}, "zone_append is not a power of two from 8 KiB on"),
         ({"zone_dies": 3}, "zone_dies does not divide"),
         ({"zrwa_zones": 1}, "needs a zrwa_size and a zrwa_flush"),
         ({"zrwa_zones": 1, "zrwa_size": 8, "zrwa_flush": 2}, "zrwa_flush is not a multiple of 4 KiB"),

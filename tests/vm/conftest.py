@@ -26,6 +26,7 @@ from nvlab.units import GIB, MIB
 
 PROGRAMS = Path(__file__).parent / "guest"
 KERNELS = ("6.1", "6.12")
+SOAK = bool(os.environ.get("NVLAB_SOAK"))
 SPLAT = re.compile(
     r"BUG:|WARNING:|Oops|general protection fault|INFO: task .* blocked|INFO: rcu.*stall|soft lockup|refcount_t:"
     r"|lockdep|possible (circular|recursive) locking|KASAN|UBSAN|scheduling while atomic|unreferenced object|bad page"
@@ -34,26 +35,35 @@ SPLAT = re.compile(
 
 def pytest_configure(config):
     config.addinivalue_line("markers", "splat(pattern, reason): a known line of a kernel module that is not ours")
+    config.addinivalue_line("markers", "on(kernel): what depends on the kernel here others test on both; in soak this is, too")
 
 
-def pytest_collection_modifyitems(items):
+def _wanted(item: pytest.Item) -> bool:
+    """Whether this is a kernel that the test is to run on."""
+    mark, callspec = item.get_closest_marker("on"), getattr(item, "callspec", None)
+    return SOAK or not mark or not callspec or callspec.params.get("kernel") in (None, *mark.args)
+
+
+def pytest_collection_modifyitems(config, items):
     here = Path(__file__).parent
     for item in items:
         if here in item.path.parents:
             item.add_marker(pytest.mark.vm)
+    config.hook.pytest_deselected(items=[item for item in items if not _wanted(item)])
+    items[:] = filter(_wanted, items)
 
 
-class ByKernel(LoadScopeScheduling):
-    """With ``-n 2`` both kernels are tested side by side, each by one worker, as the tests of a kernel share a guest."""
+class ByGuest(LoadScopeScheduling):
+    """The tests of a file that share a guest, those of one kernel, go to one worker; the largest of such groups come first."""
 
     def _split_scope(self, nodeid: str) -> str:
         kernel = re.search(r"\[(\d+\.\d+)[]-]", nodeid)
-        return kernel[1] if kernel else KERNELS[-1]
+        return " ".join([nodeid.partition("::")[0], *(kernel.groups() if kernel else ())])
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config, log):
-    return ByKernel(config, log)
+    return ByGuest(config, log)
 
 
 class TestGuest:
@@ -188,3 +198,27 @@ def guest(request, boot, spec, kernel) -> Iterator[TestGuest]:
         log = guest.kmsg()
         at = log.index(splats[0])
         pytest.fail("the kernel complained:\n" + "\n".join(log[max(0, at - 20) : at + 60]), pytrace=False)
+
+
+@pytest.fixture
+def runs(tmp_path) -> Path:
+    return tmp_path / "runs"
+
+
+@pytest.fixture
+def nvlab(guest, kernel, runs):
+    """nvlab(words…): run the command line against the test's guest; fails unless it ends with ``code``."""
+
+    def call(*words: object, code: int = 0, timeout: float = 300) -> subprocess.CompletedProcess[str]:
+        argv = [sys.executable, "-m", "nvlab", *map(str, words)]
+        if words[0] == "up":
+            argv += ["--guest", guest.guest.name, "--kernel", kernel]
+        env = os.environ | {"NVLAB_RUNS": str(runs)}
+        root = PROGRAMS.parents[2]
+        done = subprocess.run(argv, capture_output=True, text=True, timeout=timeout, cwd=root, env=env)
+        assert done.returncode == code, f"{' '.join(argv)}: {done.returncode}\n{done.stdout}\n{done.stderr}"
+        return done
+
+    yield call
+    for lab in json.loads(call("status", "--json").stdout):
+        call("down", lab["lab"], "--keep")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Doctor in a real guest: a clean one has nothing, one with ten deliberate faults has these ten."""
+"""Doctor in a real guest: a clean one has nothing, one with eleven deliberate faults has these eleven."""
 
 from __future__ import annotations
 
@@ -45,6 +45,9 @@ on = ["client"]
 fio = { rw = "randread", runtime = "1s" }
 """
 
+# the guest's own interrupts, and its connection with nvlab, away from the CPUs of the device; some cannot be moved
+AWAY = "for irq in /proc/irq/[0-9]*/smp_affinity_list; do echo 0-1 > $irq || true; done"
+
 # check -> how the guest gets that fault, and what is said of it. Nothing can be loaded after the last.
 FAULTS = {
     "clock-source": ("cd /sys/devices/system/clocksource/clocksource0; echo acpi_pm > current_clocksource", "acpi_pm"),
@@ -55,6 +58,10 @@ FAULTS = {
         "md5: resync",
     ),
     "mtu": ("ip link set lo mtu 1500", "MTU of 1500"),
+    "interrupts": (
+        "cd /proc/irq/*/virtio*-virtqueues; echo 3 > ../smp_affinity_list",
+        "virtqueues (",
+    ),
     "other-load": ("setsid yes > /dev/null 2>&1 & until pgrep -x yes; do sleep 0.1; done", "yes ("),
     "company": (
         "cp /bin/sleep /run/irqbalance; setsid /run/irqbalance 9999 > /dev/null 2>&1 &"
@@ -79,6 +86,7 @@ def guest(own_guest) -> Iterator[Any]:
     spec = GuestSpec(kernel="6.1", cpus=4, memory=3 * GIB, reserved=((5 * GIB, 513 * MIB),))
     guest = own_guest(spec, NAME)
     guest.run("udevadm", "settle")
+    guest.sh(AWAY)
     yield guest
     guest.guest.stop()
 
@@ -106,14 +114,80 @@ def test_a_clean_guest_is_left_in_peace(guest, scenario):
     assert said["machine"].startswith("guest doctor: Linux 6.1.")
 
 
-def test_ten_faults_are_found_and_nothing_else(guest, scenario):
-    assert len(FAULTS) == 10
+CLOCK = "/sys/devices/system/clocksource/clocksource0/current_clocksource"
+MTU = "/sys/class/net/lo/mtu"
+SWAP = "/dev/ram2"
+TUNABLE = ("clock-source", "mtu", "swap", "company")
+UNDO = f"ip link set lo mtu 65536; swapoff {SWAP}; rmmod brd; pkill -x irqbalance"
+
+
+def nvlab(*words: str) -> str:
+    """What a verb says on stderr."""
+    argv = [sys.executable, "-m", "nvlab", *words]
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=120, cwd=ROOT, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stderr
+
+
+def settings(guest) -> tuple[str, str, str]:
+    """Clock source, MTU, and the priority of the swap device, empty when it is off."""
+    script = f"cat {CLOCK} {MTU}; awk '$1 == \"{SWAP}\" {{ print $5 }}' /proc/swaps"
+    clock, mtu, *priority = guest.sh(script).split()
+    return clock, mtu, "".join(priority)
+
+
+@pytest.fixture
+def untuned(guest) -> Iterator[tuple[str, str, str]]:
+    """The guest with what can be tuned, and a program that was started by hand."""
+    good = settings(guest)[0]
+    for check in TUNABLE:
+        guest.sh(FAULTS[check][0])
+    guest.sh(f"swapoff {SWAP}; swapon --priority 7 {SWAP}")
+    yield settings(guest)
+    guest.sh(f"echo {good} > {CLOCK}; {UNDO}")
+
+
+def test_what_can_be_undone_is_tuned_shared_and_put_back(guest, scenario, untuned):
+    """A tuning for a lab, and one for none that finds all of it done: what is there stays until both have gone."""
+    assert untuned == ("acpi_pm", "1500", "7")
+    code, first = doctor("--tune", scenario)
+    assert (code, first["lab"], first["refused"]) == (0, "lab.tuning", {})
+    assert [finding["check"] for finding in first["findings"]] == ["company"]
+    tuned = settings(guest)
+    assert first["tuned"] == {
+        CLOCK: {"value": tuned[0], "was": "acpi_pm"},
+        MTU: {"value": "65536", "was": "1500"},
+        SWAP: {"value": "off", "was": "7"},
+    }
+    assert tuned == (tuned[0], "65536", "") and tuned[0] != "acpi_pm"
+    _, second = doctor("--tune")
+    assert (second["lab"], second["tuned"]) == ("tuning", first["tuned"])
+    with guest.guest.connect() as session:
+        assert session.call("provenance")["tuned"] == first["tuned"]
+    assert "clock-source" not in nvlab("down", "lab", "--keep")
+    assert settings(guest) == tuned
+    said = nvlab("down", "tuning", "--keep")
+    assert "acpi_pm again" in said and "1500 again" in said and "on with priority 7 again" in said
+    assert settings(guest) == untuned
+    assert not guest.guest.labs()
+
+
+def test_what_was_changed_since_is_left_alone(guest, scenario, untuned):
+    doctor("--tune", scenario)
+    guest.sh(f"ip link set lo mtu 9000; swapon --priority 3 {SWAP}")
+    said = nvlab("down", "lab.tuning", "--keep")
+    assert f"{MTU} is 9000 by now" in said and f"{SWAP} is on with priority 3 by now" in said
+    assert settings(guest) == ("acpi_pm", "9000", "3")
+
+
+def test_eleven_faults_are_found_and_nothing_else(guest, scenario):
+    assert len(FAULTS) == 11
     for fault, _ in FAULTS.values():
         guest.sh(fault)
     code, said = doctor(scenario)
     found = {finding["check"]: finding for finding in said["findings"]}
     assert found.keys() == FAULTS.keys()
-    assert len(said["findings"]) == 10
+    assert len(said["findings"]) == 11
     for check, (_, what) in FAULTS.items():
         assert what in found[check]["what"]
         assert found[check]["why"] and found[check]["cure"]
@@ -125,9 +199,9 @@ def test_its_cures_cure(guest, scenario):
     """Those that a command brings about."""
     _, before = doctor(scenario)
     for finding in before["findings"]:
-        if finding["check"] in ("clock-source", "mtu"):
+        if finding["check"] in ("clock-source", "mtu", "interrupts"):
             guest.sh(finding["cure"])
     guest.sh("swapoff /dev/ram2; pkill -x yes; pkill -x irqbalance")
     _, after = doctor(scenario)
     left = {finding["check"] for finding in after["findings"]}
-    assert left == FAULTS.keys() - {"clock-source", "mtu", "swap", "other-load", "company"}
+    assert left == FAULTS.keys() - {"clock-source", "mtu", "interrupts", "swap", "other-load", "company"}

@@ -87,8 +87,17 @@ def test_the_trace_tells_everything(guest, module):
     passes(guest, "kmod_trace.py", module, "--python", sys.executable)
 
 
+def test_the_power_of_all_devices_fails_at_once_and_stays_away(guest, module):
+    passes(guest, "kmod_blackout.py", module)
+
+
 def test_the_power_is_cut_and_what_a_drive_holds_is_moved(guest, module):
     passes(guest, "kmod_power.py", module, "--python", sys.executable, timeout=1200)
+
+
+def test_every_command_of_zones_answers_as_the_standard_says(guest, module):
+    passes(guest, "kmod_zns.py", module, "--python", sys.executable, timeout=900)
+    passes(guest, "kmod_zns_bare.py", module)
 
 
 def test_bad_parameters_are_refused_each_in_its_own_way(guest, module):
@@ -106,6 +115,12 @@ def test_a_user_space_driver_by_vfio_without_an_iommu(guest, module):
 def test_random_commands(guest, module):
     commands, seed = (1_000_000, 2) if SOAK else (20_000, 1)
     passes(guest, "kmod_fuzz.py", module, commands, "--seed", seed, timeout=max(900, commands // 20))
+    assert leaks(guest) == ""
+
+
+def test_random_commands_of_zones(guest, module):
+    commands = 50_000 if SOAK else 2000
+    passes(guest, "kmod_fuzz_zns.py", module, commands, "--python", sys.executable, timeout=max(900, commands // 10))
     assert leaks(guest) == ""
 
 

@@ -69,6 +69,7 @@ def scenario(guest, tmp_path) -> Path:
     return path
 
 
+@pytest.mark.on("6.12")
 def test_the_script_makes_what_up_makes(guest, kernel, scenario):
     nvlab("up", scenario, "--guest", guest.guest.name, "--kernel", kernel)
     by_nvlab = stack(guest)
@@ -76,7 +77,7 @@ def test_the_script_makes_what_up_makes(guest, kernel, scenario):
     release = guest.run("uname", "-r").stdout.strip()
     module = kmod.ensure(kmod_dir(), release, Path(os.environ["NVLAB_STATE"]) / "kmod")
     script = nvlab("plan", "--shell", scenario)
-    done = guest.run("bash", "-s", stdin=script, cwd=str(module.parent), timeout=120, check=False)
+    done = guest.run("bash", "-s", stdin=script, cwd=str(module.parent), timeout=300, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     by_script = stack(guest)
     assert {key: (by_nvlab[key], by_script[key]) for key in by_nvlab if by_nvlab[key] != by_script[key]} == {}

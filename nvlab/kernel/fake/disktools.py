@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from nvlab.kernel.fake.world import World
 
 
-UNMARKED = "data"  # a mark for what blkid does not recognise
+UNMARKED, ENDMARK = "data", "data at the end"  # marks for what blkid does not recognise
 
 
 def _disk(world: World, program: str, path: str) -> Disk:
@@ -54,6 +54,10 @@ def dmsetup(world: World, argv: Sequence[str]) -> str:
     if verb == "create":
         uuid, table = words.values["--uuid"], words.values["--table"]
         _call(f"device-mapper: create ioctl on {name} failed", 1, lambda: world.mapper.create(name, uuid, table))
+    elif verb == "reload":
+        _call(f"device-mapper: reload ioctl on {name} failed", 1, lambda: world.mapper.reload(name, words.values["--table"]))
+    elif verb == "resume":
+        _call(f"device-mapper: resume ioctl on {name} failed", 1, lambda: world.mapper.resume(name))
     elif verb == "remove":
         _call(f"device-mapper: remove ioctl on {name} failed", 1, lambda: world.mapper.remove(name))
     elif verb != "info":
@@ -118,11 +122,12 @@ def mkfs(world: World, argv: Sequence[str]) -> str:
 
 
 def cmp(world: World, argv: Sequence[str]) -> str:
-    """Whether the start of a disk is all zeros."""
-    words = read(argv, flags=("--silent",), values=("--bytes",))
+    """Whether the start, or the end, of a disk is all zeros."""
+    words = read(argv, flags=("--silent",), values=("--bytes", "--ignore-initial"))
     path, zeros = words.rest
     assert zeros == "/dev/zero"
-    if _disk(world, "cmp", path).marks:
+    start = words.values["--ignore-initial"] == "0:0"
+    if any((kind != ENDMARK) == start for kind in _disk(world, "cmp", path).marks):
         raise Exit(1)
     return ""
 
@@ -130,12 +135,13 @@ def cmp(world: World, argv: Sequence[str]) -> str:
 def blkid(world: World, argv: Sequence[str]) -> str:
     words = read(argv, flags=("--probe",), values=("--output", "--match-tag"))
     disk = _disk(world, "blkid", words.rest[0])
-    marks = {kind: mark for kind, mark in disk.marks.items() if kind != UNMARKED}
+    marks = {kind: mark for kind, mark in disk.marks.items() if kind not in (UNMARKED, ENDMARK)}
     found = next((mark for kind, mark in marks.items() if kind != "gpt"), "")
     if not marks or (words.values.get("--match-tag") == "UUID" and not found):
         raise Exit(2)
     if words.values["--output"] == "value":
-        return f"{found}\n"
+        kinds = [kind for kind in marks if kind != "gpt"]
+        return f"{kinds[0] if words.values.get('--match-tag') == 'TYPE' else found}\n"
     return "".join(f"TYPE={kind}\nUUID={mark}\n" for kind, mark in marks.items())
 
 

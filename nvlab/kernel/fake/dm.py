@@ -32,6 +32,7 @@ class Mapped:
     target: str
     disk: Disk
     below: list[Disk]
+    next: tuple[str, list[Disk]] | None = None  # the table that it gets with the next resume
 
 
 class Mapper:
@@ -62,6 +63,29 @@ class Mapper:
         mapped.below = below
         self._world.tree.directory("/dev/mapper").put(name, Link(f"/dev/{disk.name}"))
 
+    def reload(self, name: str, table: str) -> None:
+        """Give it a table for later, whose devices are held from now on as well. Raises ENXIO, EINVAL, ENOENT, EBUSY."""
+        mapped = self._at(name)
+        target, *words = table.split()[2:]
+        below = self._devices(target, words)
+        for each in below:
+            each.take(mapped.disk.name)
+        mapped.next = (target, below)
+
+    def resume(self, name: str) -> None:
+        """Go on with the table that it was given last, if it was. Raises ENXIO."""
+        mapped = self._at(name)
+        if mapped.next:
+            (mapped.target, now), before, mapped.next = mapped.next, mapped.below, None
+            mapped.below = now
+            for each in (disk for disk in before if disk not in now):
+                each.release(mapped.disk.name)
+
+    def _at(self, name: str) -> Mapped:
+        if name not in self.all:
+            raise refuse(errno.ENXIO, name)
+        return self.all[name]
+
     def _devices(self, target: str, words: list[str]) -> list[Disk]:
         if target not in TARGETS:
             raise refuse(errno.EINVAL, target)
@@ -78,12 +102,10 @@ class Mapper:
 
     def remove(self, name: str) -> None:
         """Remove a device. Raises ENXIO, EBUSY while it is open."""
-        mapped = self.all.get(name)
-        if mapped is None:
-            raise refuse(errno.ENXIO, name)
+        mapped = self._at(name)
         if mapped.disk.busy:
             raise refuse(errno.EBUSY, name)
-        for each in mapped.below:
+        for each in (*mapped.below, *(mapped.next[1] if mapped.next else ())):
             each.release(mapped.disk.name)
         if name in self._world.tree.directory("/dev/mapper").children():
             self._world.tree.directory("/dev/mapper").take(name)

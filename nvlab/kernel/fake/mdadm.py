@@ -24,19 +24,22 @@ _VALUES = (
     "--chunk",
     "--write-journal",
 )
+_MANAGE = ("--fail", "--remove", "--add", "--add-journal", "--replace", "--with")
 
 
 def mdadm(world: World, argv: Sequence[str]) -> str:
     """Dispatch on the mode."""
     modes = {
         "--create": _create,
+        "--assemble": _assemble,
         "--detail": _detail,
         "--examine": _examine,
         "--stop": _stop,
         "--zero-superblock": _zero,
         "--readonly": _read_only,
+        "--manage": _manage,
     }
-    words = read(argv, flags=(*modes, "--run", "--export", "--assume-clean"), values=_VALUES)
+    words = read(argv, flags=(*modes, "--run", "--export", "--assume-clean"), values=(*_VALUES, *_MANAGE))
     (mode,) = words.flags & set(modes)
     return modes[mode](world, words)
 
@@ -66,6 +69,20 @@ def _create(world: World, words: Words) -> str:
         world.arrays.create(recipe)
     except OSError as error:
         raise Exit(1, f"mdadm: cannot create {node}: {error.strerror}") from None
+    return ""
+
+
+def _assemble(world: World, words: Words) -> str:
+    node, *paths = words.rest
+    uuid = words.values["--uuid"]
+    parts = [_free(world, path) for path in paths]
+    for part in parts:
+        if part.marks.get("md") != uuid:
+            raise Exit(1, f"mdadm: no RAID superblock on /dev/{part.name}\nmdadm: it has no superblock - assembly aborted")
+    try:
+        world.arrays.assemble(node.rpartition("/")[2], uuid, parts)
+    except OSError as error:
+        raise Exit(1, f"mdadm: failed to RUN_ARRAY {node}: {error.strerror}") from None
     return ""
 
 
@@ -105,7 +122,33 @@ def _stop(world: World, words: Words) -> str:
 
 def _read_only(world: World, words: Words) -> str:
     for node in words.rest:
-        world.arrays.make_read_only(_disk(world, node).name)
+        try:
+            world.arrays.make_read_only(_disk(world, node).name)
+        except OSError as error:
+            raise Exit(1, f"mdadm: failed to set readonly for {node}: {error.strerror}") from None
+    return ""
+
+
+def _manage(world: World, words: Words) -> str:
+    """One change to one array (Manage.c)."""
+    (node,) = words.rest
+    name = _disk(world, node).name
+    named = {option: _disk(world, words.values[option]) for option in _MANAGE if option in words.values}
+    arrays = world.arrays
+    try:
+        match named:
+            case {"--replace": disk, "--with": spare}:
+                arrays.replace(name, disk, spare)
+            case {"--fail": disk}:
+                arrays.fail(name, disk)
+            case {"--remove": disk}:
+                arrays.remove(name, disk)
+            case {"--add-journal": disk}:
+                arrays.add_journal(name, _free(world, f"/dev/{disk.name}"))
+            case {"--add": disk}:
+                arrays.add(name, _free(world, f"/dev/{disk.name}"))
+    except OSError as error:
+        raise Exit(2 if "--fail" in named else 1, f"mdadm: {node}: {error.strerror}") from None
     return ""
 
 

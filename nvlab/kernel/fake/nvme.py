@@ -30,6 +30,7 @@ class Controller:
     state: str = "live"
     first: Controller | None = None
     disks: dict[int, Disk] = field(default_factory=dict)
+    generic: list[str] = field(default_factory=list)  # namespaces of a command set that Linux does not know
 
     @property
     def name(self) -> str:
@@ -49,10 +50,12 @@ class Nvme:
     def _load(self) -> None:
         self._world.tree.ensure("/sys/class/nvme")
         self._world.tree.ensure("/sys/class/nvme-subsystem")
+        self._world.tree.ensure("/sys/class/nvme-generic")
 
     def _unload(self) -> None:
         self._world.tree.ensure("/sys/class").take("nvme")
         self._world.tree.ensure("/sys/class").take("nvme-subsystem")
+        self._world.tree.ensure("/sys/class").take("nvme-generic")
 
     def add(self, controller: Controller, delete: Callable[[], None] | None = None) -> None:
         """A controller comes up; ``delete`` is what writing its delete_controller does."""
@@ -76,15 +79,27 @@ class Nvme:
     def next_instance(self) -> int:
         return next(n for n in range(4096) if f"nvme{n}" not in self.controllers)
 
-    def add_namespace(self, controller: Controller, nsid: int, size: int, uuid: str = "") -> None:
-        """The scan finds a namespace."""
+    def add_namespace(
+        self, controller: Controller, nsid: int, size: int, uuid: str = "", marks: dict[str, str] | None = None
+    ) -> None:
+        """The scan finds a namespace; ``marks`` are what is written on it."""
         name = f"nvme{controller.instance}n{nsid}"
         extra = {
             "nsid": Attr(str(nsid)),
             "uuid": Attr(uuid),
             "device": Link(f"/sys/class/nvme-subsystem/nvme-subsys{controller.instance}"),
         }
-        controller.disks[nsid] = self._world.disks.add(Disk(name, size, controller.module, discard=2199023255040), extra)
+        controller.disks[nsid] = self._world.disks.add(
+            Disk(name, size, controller.module, marks, discard=2199023255040), extra
+        )
+
+    def add_generic(self, controller: Controller, nsid: int) -> None:
+        """The scan finds a namespace of a command set that Linux does not know: it has no disk that can be seen."""
+        name = f"ng{controller.instance}n{nsid}"
+        subsystem = Link(f"/sys/class/nvme-subsystem/nvme-subsys{controller.instance}")
+        self._world.tree.ensure("/sys/class/nvme-generic").put(name, Dir({"device": subsystem}))
+        self._world.tree.ensure("/dev", PlainDir).put(name, Device("char", name))
+        controller.generic.append(name)
 
     def drop_namespace(self, controller: Controller, nsid: int) -> None:
         self._world.disks.remove(controller.disks.pop(nsid))
@@ -93,6 +108,9 @@ class Nvme:
         """The controller goes with its disks."""
         for nsid in list(controller.disks):
             self.drop_namespace(controller, nsid)
+        for name in controller.generic:
+            self._world.tree.ensure("/sys/class/nvme-generic").take(name)
+            self._world.tree.ensure("/dev", PlainDir).take(name)
         self._world.tree.ensure("/sys/class/nvme").take(controller.name)
         if not controller.first:
             self._world.tree.ensure("/sys/class/nvme-subsystem").take(f"nvme-subsys{controller.instance}")

@@ -40,6 +40,7 @@ _DEFAULTS = {
     "seed": "0",
     "trace": "0",
     "trace_lossless": "0",
+    "keep": "0",
 }
 _RULE = {
     "action": "status",
@@ -63,8 +64,8 @@ _LIVE = {"read_delay", "read_time", "write_delay", "write_time"}  # changeable w
 
 @dataclass
 class Drive:
-    """A device that is on: its region, and the PCI function of each of its controllers by address, with the driver's
-    controller while that is bound.
+    """A device that is on: its region, the PCI function of each of its controllers by address, with the driver's controller while
+    that is bound, and what is written on it.
     """
 
     start: int
@@ -72,6 +73,8 @@ class Drive:
     nqn: str
     serial: str
     functions: dict[str, Controller | None]
+    marks: dict[str, str]
+    keys: bool = False
 
     @property
     def capacity(self) -> int:
@@ -84,9 +87,11 @@ class VirtualNvme:
     def __init__(self, world: World) -> None:
         self._world = world
         self._group = Group(self._make, self._drop)
+        self._group.put("blackout", Attr(None, self._black_out))
+        self.regions: dict[int, dict[str, str]] = {}  # what the reserved memory from an address on holds, power or not
         self._on: dict[str, Drive] = {}
         self._held: set[str] = set()
-        world.modules.pin("nvlab", lambda: bool(self._group.children()))
+        world.modules.pin("nvlab", lambda: any(isinstance(child, Item) for child in self._group.children().values()))
 
     def load_file(self, stem: str, params: Params) -> None:
         """init_module of nvlab.ko, or of any other file: a module that NVMeVirt's parameters give one device."""
@@ -123,6 +128,7 @@ class VirtualNvme:
         item.put("faults", rules)
         item.put("hold", Attr(lambda: str(int(name in self._held)), lambda text: self._hold(name, text)))
         item.put("pci", Attr(lambda: "\n".join(self._on[name].functions) if name in self._on else ""))
+        item.put("cut", Attr(None, lambda text: self._cut(name, text)))
         item.put("power", Attr(lambda: str(int(name in self._on)), lambda text: self._power(name, values, text)))
         return item
 
@@ -179,7 +185,25 @@ class VirtualNvme:
             self._power_off(name)
         elif name not in self._on:
             start, size = int(values["memmap_start"]), int(values["memmap_size"])
-            self._power_on(name, start, size, values["subnqn"], values["serial"], int(values["controllers"]))
+            if values["keep"] == "0":
+                self.regions.pop(start, None)
+            self._power_on(name, start, size, values["subnqn"], values["serial"], int(values["controllers"]), values["kind"])
+
+    def _black_out(self, text: str) -> None:
+        """Devices fall silent, which nobody can see here."""
+        if text.strip() != "1":
+            raise refuse(errno.EINVAL)
+
+    def _cut(self, name: str, text: str) -> None:
+        """The link is lost at once; when the drive has recovered, the driver finds it anew."""
+        if text.strip() != "1" or name not in self._on:
+            raise refuse(errno.EINVAL)
+        drive = self._on[name]
+        for address, controller in drive.functions.items():
+            drive.functions[address] = None
+            if controller:
+                self._world.nvme.remove(controller)
+        self._world.later(self.bind)
 
     def _hold(self, name: str, text: str) -> None:
         """What it holds can be read and written while its power is off; here only the node of it is."""
@@ -197,11 +221,15 @@ class VirtualNvme:
         elif not there and f"nvlab-state-{name}" in nodes.children():
             nodes.take(f"nvlab-state-{name}")
 
-    def _power_on(self, name: str, start: int, size: int, nqn: str, serial: str, controllers: int = 1) -> None:
+    def _power_on(
+        self, name: str, start: int, size: int, nqn: str, serial: str, controllers: int = 1, kind: str = "nvm"
+    ) -> None:
         self._check_region(start, size, controllers)
         taken = {address for drive in self._on.values() for address in drive.functions}
         free = (a for a in (f"{n:04x}:00:00.0" for n in range(0x1000, 0x2000)) if a not in taken)
-        drive = self._on[name] = Drive(start, size, nqn, serial, dict.fromkeys(islice(free, controllers)))
+        marks = self.regions.setdefault(start, {})
+        functions = dict.fromkeys(islice(free, controllers))
+        drive = self._on[name] = Drive(start, size, nqn, serial, functions, marks, kind == "kv")
         self._show_state(name)
         for n, address in enumerate(drive.functions):
             self._show(drive, address, start + n * _REGISTERS)
@@ -243,8 +271,10 @@ class VirtualNvme:
                 made = Controller(nvme.next_instance(), "pcie", address, drive.nqn, identity, "nvme", first=first)
                 drive.functions[address] = made
                 nvme.add(made)
-                if not first:
-                    nvme.add_namespace(made, 1, drive.capacity)
+                if not first and drive.keys:
+                    nvme.add_generic(made, 1)
+                elif not first:
+                    nvme.add_namespace(made, 1, drive.capacity, marks=drive.marks)
 
     def unbind(self) -> None:
         """The nvme driver goes."""

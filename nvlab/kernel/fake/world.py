@@ -21,6 +21,7 @@ from nvlab.kernel.fake.nullblk import NullBlk
 from nvlab.kernel.fake.nvme import Nvme
 from nvlab.kernel.fake.nvmet import Nvmet
 from nvlab.kernel.fake.ramdisks import Brd, RapidDisk
+from nvlab.kernel.fake.settings import Settings
 from nvlab.kernel.fake.tree import Attr, Device, Dir, Node, PlainDir, Tree
 from nvlab.kernel.fake.virtual import VirtualNvme
 
@@ -61,6 +62,7 @@ class World:
         self.brd = Brd(self)
         self.rapiddisk = RapidDisk(self)
         self.virtual = VirtualNvme(self)
+        self.settings = Settings(self)
 
     def _lay_out(self) -> None:
         for path in ("/dev", "/etc/mdadm", "/run", "/tmp", "/var/lib"):
@@ -108,6 +110,7 @@ class World:
             f"disk:{d.name}": (d.size, dict(d.marks), sorted(d.claims), sorted(d.users))
             for d in self.disks.all.values()
         }
+        shown["units"] = sorted(self.settings.running)
         shown["modules"] = self.modules.listing()
         shown["mounts"] = self.mounts.listing()
         return shown

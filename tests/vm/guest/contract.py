@@ -612,6 +612,48 @@ def the_journal_of_an_array(b: Bench) -> Answer:
     ]
 
 
+@case(["ok", "degraded by 1", "exit 1", "ok", "exit 1", "ok", "in_sync", "ok", "faulty", "ok", "degraded by 0", "exit 1"])
+def members_come_and_go(b: Bench) -> Answer:
+    """A member fails, leaves and comes back; a spare takes the place of one that works."""
+    spare = b.disk("s0")
+    b.undo += [Run(("mdadm", "--zero-superblock", spare))]
+    node = b.array(level=5)
+    manage, md = ("mdadm", "--manage", node), "/sys/block/md77/md"
+    leave = Run((*manage, "--remove", "/dev/m1"), again=(1,))
+
+    def degraded() -> str:
+        return f"degraded by {b.kernel.read(f'{md}/degraded')}"
+
+    def whole(member: str) -> Await:
+        return Await(member, equals={f"{md}/dev-{member}/state": "in_sync", f"{md}/sync_action": "idle"})
+
+    answers = [b.run(*manage, "--fail", "/dev/m1"), degraded(), b.run(*manage, "--remove", "/dev/m0")]
+    answers += [b.try_(leave), b.run(*manage, "--remove", "/dev/m1"), b.run(*manage, "--add", "/dev/m1")]
+    b.make(whole("m1"))
+    answers += [b.kernel.read(f"{md}/dev-m1/state")]
+    b.make(Run((*manage, "--add", spare)))
+    answers += [b.run(*manage, "--replace", "/dev/m0", "--with", spare)]
+    b.make(whole("s0"))
+    answers += [b.kernel.read(f"{md}/dev-m0/state"), b.run(*manage, "--remove", "/dev/m0"), degraded()]
+    return [*answers, b.run(*manage, "--replace", "/dev/m0", "--with", spare)]
+
+
+@case(["ok", "clean", "0", "faulty,journal", "ok", "", "exit 1", "exit 1", "ok", "ok", "[write-through] write-back"])
+def a_lost_journal_leaves_an_array_that_says_it_is_clean(b: Bench) -> Answer:
+    """And MD takes one back only while the array is read-only, which it cannot become while anybody has it open."""
+    node, md = b.array(level=5, journal=b.disk("j0")), "/sys/block/md77/md"
+    read = lambda name: b.kernel.read(f"{md}/{name}")  # noqa: E731
+    manage = ("mdadm", "--manage", node)
+    answers = [b.run(*manage, "--fail", "/dev/j0"), read("array_state"), read("degraded"), read("dev-j0/state")]
+    answers += [b.try_(Run((*manage, "--remove", "/dev/j0"), again=(1,))), read("journal_mode")]
+    answers.append(b.run(*manage, "--add-journal", "/dev/j0"))
+    b.mapping("over", node)
+    answers.append(b.run("mdadm", "--readonly", node))
+    b.make(b.undo.pop())
+    answers.append(b.try_(Run(("mdadm", "--readonly", node), again=(1,), deadline=20.0)))
+    return [*answers, b.run(*manage, "--add-journal", "/dev/j0"), read("journal_mode")]
+
+
 @case(["ok", "ok", "exit 1"])
 def wiping_superblocks(b: Bench) -> Answer:
     disks = [b.disk("m0"), b.disk("m1")]
@@ -655,6 +697,21 @@ def mappings_that_cannot_be(b: Bench) -> Answer:
     ]
     b.make(Run(("dmsetup", "remove", "--retry", "shared")))
     return answers
+
+
+@case(["exit 1", "exit 1", "exit 1", "exit 1", "ok", "over", "ok", "over", "ok", ""])
+def a_mapping_gets_another_table(b: Bench) -> Answer:
+    """Both tables hold their devices until the device goes on with the new one; removing it lets go of both."""
+    disk, other = b.disk("d0"), b.disk("d1")
+    b.mapping("over", disk)
+    reload = lambda name, on: b.run("dmsetup", "reload", name, "--table", f"0 8 {on}")  # noqa: E731
+    name = b.kernel.read("/sys/block/" + b.kernel.listdir("/sys/block/d0/holders")[0] + "/dm/name")
+    held = lambda disk: " ".join(name for _ in b.kernel.listdir(f"/sys/block/{disk}/holders"))  # noqa: E731
+    answers = [reload("none", f"linear {other} 0"), reload("over", "linear /dev/none 0"), reload("over", "no-such-target 0")]
+    answers += [b.run("dmsetup", "resume", "none"), reload("over", f"linear {other} 0"), held("d1")]
+    answers += [b.run("dmsetup", "resume", "over"), held("d1"), reload("over", "linear /dev/d0 0")]
+    b.make(b.undo.pop())
+    return [*answers, held("d0") + held("d1")]
 
 
 @case(["exit 1", "exit 1", "ok"])

@@ -207,7 +207,7 @@ def configures(args: argparse.Namespace) -> None:
     """Two devices at run time, each as configured."""
     start, half = size(args.start), 256 * MIB
     equal("load without parameters", load(args.module), 0)
-    equal("no device", sorted(os.listdir(CONFIGFS)), ["free", "pool", "version"])
+    equal("no device", sorted(os.listdir(CONFIGFS)), ["blackout", "free", "pool", "version"])
     a = make("a", memmap_start=start, memmap_size=half, block_size=4096, vwc=1, serial="ABC123", model="My Drive",
              cpus=args.cpus)
     b = make("b", memmap_start=start + half, memmap_size="256M", subnqn="nqn.2014-08.com.example:b")

@@ -25,6 +25,8 @@ CONFIGFS = Path("/sys/kernel/config/nvlab")
 FIRST = CONFIGFS / "nvlab0"
 ADMIN_CMD = 0xC0484E41
 IO_CMD = 0xC0484E43
+IO64_CMD = 0xC0504E48
+IDENTIFY = 6  # opcode
 DNR = 0x4000
 
 _failed: list[str] = []
@@ -206,8 +208,8 @@ def stats(device: Path = FIRST) -> dict[str, int]:
 
 
 def pci(device: Path = FIRST) -> Path:
-    """The PCI function of a device."""
-    return Path("/sys/bus/pci/devices") / read(device / "pci")
+    """The PCI function of a device, the first where it has several."""
+    return Path("/sys/bus/pci/devices") / read(device / "pci").partition("\n")[0]
 
 
 def controller(device: Path = FIRST, deadline: float = 60) -> Path:
@@ -223,15 +225,15 @@ def controller(device: Path = FIRST, deadline: float = 60) -> Path:
     return wait_for(f"the controller of {device.name}", live, deadline)
 
 
-def disk(device: Path = FIRST, deadline: float = 60) -> Path:
-    """/dev/nvmeXnY of a device's namespace 1, once it can be opened. Y is 2 while somebody still holds an earlier disk."""
+def disk(device: Path = FIRST, deadline: float = 60, nsid: int = 1) -> Path:
+    """/dev/nvmeXnY of a device's namespace, once it can be opened. Y is another while somebody still holds an earlier disk."""
 
     def found() -> Path | None:
         ctrl = controller(device, deadline)
         for path in ctrl.glob("nvme*n*") if ctrl else ():
             node = Path("/dev") / path.name
             with contextlib.suppress(OSError):  # its node comes a moment before it lives
-                if read(path / "nsid") == "1" and int(read(path / "size")):
+                if read(path / "nsid") == str(nsid) and int(read(path / "size")):
                     os.close(os.open(node, os.O_RDONLY))
                     return node
         return None
@@ -244,19 +246,66 @@ def page_buffer(length: int = 4096) -> Any:
     return (ctypes.c_char * length).from_buffer(mmap.mmap(-1, length))
 
 
+def _ioctl(fd: int, number: int, opcode: int, nsid: int, data: ctypes.Array[Any] | None, flags: int, cdw: dict[str, int],
+           result: str) -> tuple[int, int]:
+    """A passthrough call; ``result`` is how its struct ends."""
+    words = [cdw.get(f"cdw{i}", 0) for i in range(10, 16)]
+    buf = bytearray(struct.pack(
+        f"<BBHIIIQQII6II{result}", opcode, flags, 0, nsid, cdw.get("cdw2", 0), cdw.get("cdw3", 0), 0,
+        ctypes.addressof(data) if data is not None else 0, 0, ctypes.sizeof(data) if data is not None else 0,
+        *words, 10_000, *[0] * len(result)))
+    try:
+        status = fcntl.ioctl(fd, number, buf, True)
+    except OSError as err:
+        return -(err.errno or 1), 0
+    last = result[-1]
+    return status, struct.unpack(f"<{last}", buf[-struct.calcsize(last):])[0]
+
+
 def passthru(fd: int, io: bool = False, *, opcode: int, nsid: int = 0, data: ctypes.Array[Any] | None = None,
              flags: int = 0, **cdw: int) -> tuple[int, int]:
     """One command through the driver. Returns (status, result); status is -errno if the driver refused."""
-    words = [cdw.get(f"cdw{i}", 0) for i in range(10, 16)]
-    buf = bytearray(struct.pack(
-        "<BBHIIIQQII6III", opcode, flags, 0, nsid, cdw.get("cdw2", 0), cdw.get("cdw3", 0), 0,
-        ctypes.addressof(data) if data is not None else 0, 0, ctypes.sizeof(data) if data is not None else 0,
-        *words, 10_000, 0))
-    try:
-        status = fcntl.ioctl(fd, IO_CMD if io else ADMIN_CMD, buf, True)
-    except OSError as err:
-        return -(err.errno or 1), 0
-    return status, struct.unpack_from("<I", buf, 68)[0]
+    return _ioctl(fd, IO_CMD if io else ADMIN_CMD, opcode, nsid, data, flags, cdw, "I")
+
+
+def passthru64(fd: int, *, opcode: int, nsid: int, data: ctypes.Array[Any] | None = None, **cdw: int) -> tuple[int, int]:
+    """One I/O command, with both double words of its result."""
+    return _ioctl(fd, IO64_CMD, opcode, nsid, data, 0, cdw, "IQ")
+
+
+class Drive:
+    """A device, and its controller opened."""
+
+    def __init__(self, device: Path) -> None:
+        self.device = device
+        self.path = f"/dev/{controller(device).name}"
+        self.ctrl = os.open(self.path, os.O_RDWR)
+
+    def close(self) -> None:
+        os.close(self.ctrl)
+
+    def admin(self, opcode: int, length: int = 0, **kw: int) -> tuple[int, bytes, int]:
+        """Status, data, result."""
+        data = page_buffer(length) if length else None
+        status, result = passthru(self.ctrl, opcode=opcode, data=data, **kw)
+        return status, data.raw if data is not None else b"", result
+
+    def identify(self, cns: int, csi: int = 0, nsid: int = 0) -> tuple[int, bytes]:
+        whose = 0xFFFF << 16 if cns == 0x1C else 0  # this controller's
+        return self.admin(IDENTIFY, 4096, cdw10=cns | whose, cdw11=csi << 24, nsid=nsid)[:2]
+
+
+class DiskDrive(Drive):
+    """A device, its controller and its first namespace opened."""
+
+    def __init__(self, device: Path) -> None:
+        self.node = disk(device)
+        self.ns = os.open(self.node, os.O_RDWR)
+        super().__init__(device)
+
+    def close(self) -> None:
+        os.close(self.ns)
+        super().close()
 
 
 def fio(node: Path, *args: str, deadline: float = 120) -> subprocess.CompletedProcess[str]:

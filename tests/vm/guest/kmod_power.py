@@ -113,6 +113,14 @@ def found(node: Path) -> list[int]:
     return versions
 
 
+def judged(ledger: Ledger, versions: list[int]) -> tuple[list[int], list[int], list[int]]:
+    """The blocks that are torn, that were lost though durable, that were never written so."""
+    torn = [block for block, version in enumerate(versions) if version < 0]
+    lost = [block for block, version in enumerate(versions) if version < ledger.durable[block]]
+    never = [block for block, version in enumerate(versions) if version > ledger.begun[block]]
+    return torn, lost, never
+
+
 def pull(device: Path, seed: int, ledger: Ledger, least: int) -> None:
     """Cut the power under a writer; see what is left."""
     writer = Writer(disk(device), ledger, seed)
@@ -121,10 +129,7 @@ def pull(device: Path, seed: int, ledger: Ledger, least: int) -> None:
     writer.join(60)
     check(f"the writer met an error {seed}", writer.error, alive=writer.is_alive())
     versions = found(disk(device))
-    torn = [block for block, version in enumerate(versions) if version < 0]
-    lost = [block for block, version in enumerate(versions) if version < ledger.durable[block]]
-    never = [block for block, version in enumerate(versions) if version > ledger.begun[block]]
-    equal(f"torn, lost though durable, never written {seed}", (torn, lost, never), ([], [], []))
+    equal(f"torn, lost though durable, never written {seed}", judged(ledger, versions), ([], [], []))
     # what is there now is what there was before whatever comes
     ledger.begun, ledger.acked, ledger.durable = list(versions), list(versions), list(versions)
 
@@ -153,9 +158,7 @@ def cuts(args: argparse.Namespace) -> None:
         check("something was lost", live["lost_units"] > 0, lost=live["lost_units"])
         equal("cuts", live["power_cuts"], CUTS)
         run("udevadm", "settle")
-        raw, live = reading.finish(), stats(device)
-        equal("nothing was lost of the trace", reading.reader.overruns, 0)
-        reading.reader.close()
+        raw, live = reading.complete(), stats(device)
     said = twin(args.python, raw, 1000)
     if said:
         equal("the twin's map is sound", said["wrong"], None)
@@ -196,7 +199,7 @@ def held(args: argparse.Namespace) -> bytes:
     equal("its settings are busy", write(one / "block_size", 4096), errno.EBUSY)
     equal("power", write(one / "power", 1), 0)
     node = disk(one)
-    equal("its state is nobody's business while on", errno_of(lambda: os.open(node_of("one"), os.O_RDONLY)), errno.EBUSY)
+    equal("its state is nobody's to change while on", errno_of(lambda: os.open(node_of("one"), os.O_WRONLY)), errno.EBUSY)
     done = fio(node, "--rw=randwrite", "--bs=4k", "--iodepth=8", "--norandommap", "--number_ios=24000", "--fsync=1000")
     check("aged", done.returncode == 0, err=done.stderr[-300:])
     run("sync")
@@ -263,6 +266,11 @@ def moved(args: argparse.Namespace, whole: bytes, want: bytes, settings: dict[st
             equal(f"{name}: power", got, later)
             check(f"{name}: says why", any("is no state of this device" in line for line in said), said=said[-2:])
             equal("hold again", write(two / "hold", 1), 0)
+    # whoever looks at a state that was written does not make it one that was checked
+    equal("half a state: written", write_all("two", whole[:beginning // 2]), 0)
+    node_of("two").open("rb").close()
+    equal("half a state, looked at: power", write(two / "power", 1), errno.EBADMSG)
+    equal("hold again", write(two / "hold", 1), 0)
     equal("beyond its end", write_all("two", whole + b"x"), errno.ENOSPC)
     equal("all of it", write_all("two", whole), 0)
     equal("power", write(two / "power", 1), 0)
@@ -273,6 +281,71 @@ def moved(args: argparse.Namespace, whole: bytes, want: bytes, settings: dict[st
     equal("hold", write(other / "hold", 1), 0)
     equal("of another drive", write_all("other", whole), errno.EMEDIUMTYPE)
     other.rmdir()
+
+
+def copied_live(device: Path, writer: Writer) -> tuple[bytes, Ledger, dict[str, int]]:
+    """What a drive holds, read under a writer; the ledger of that moment, and the accounts."""
+    wait_for("writes", lambda: writer.written > 400 or not writer.is_alive())
+    with node_of("p").open("rb", buffering=0) as state:
+        ledger, before = Ledger(), writer.written
+        ledger.acked, ledger.begun = list(writer.ledger.acked), list(writer.ledger.begun)
+        equal("one at a time", errno_of(lambda: os.open(node_of("p"), os.O_RDONLY)), errno.EBUSY)
+        equal("no change meanwhile", write(device / "medium/erase", 1000), errno.EBUSY)
+        whole, accounts = read_all(state), stats(device)
+        check("commands wait", writer.written <= before + 1, before=before, now=writer.written)
+    wait_for("more writes", lambda: writer.written > before + 100 or not writer.is_alive())
+    equal("no write failed", writer.error, 0)
+    return whole, ledger, accounts
+
+
+def live(args: argparse.Namespace) -> None:
+    """What a drive in use holds, of one moment: commands wait, but not for ever; its twin and a drive of the same make go on."""
+    medium = {f"medium/{name}": value for name, value in SLOW.items()}
+    settings = {"kind": "ssd", "memmap_size": REGION, "vwc": 1, "seed": 3, "cpus": args.cpus, "trace": 16384, "trace_lossless": 1}
+    with powered("p", memmap_start=size(args.start), **settings, **medium) as device:
+        node = disk(device)
+        done = fio(node, "--rw=randwrite", "--bs=4k", "--iodepth=8", "--norandommap", "--number_ios=24000", "--offset=16M")
+        check("aged", done.returncode == 0, err=done.stderr[-300:])
+        writer = Writer(node, Ledger(), 1)
+        whole, ledger, accounts = copied_live(device, writer)
+        restored(args, whole, ledger, accounts, settings | medium)
+        with node_of("p").open("rb", buffering=0) as state:
+            state.read(5000)
+            before = writer.written
+            wait_for("commands to be let go", lambda: writer.written > before + 10 or not writer.is_alive(), 40)
+            equal("what was read is of no moment then", errno_of(lambda: state.read(5000)), errno.ESTALE)
+        with node_of("p").open("rb", buffering=0) as state:
+            equal("a cut while it is read", write(device / "cut", 1), 0)
+            equal("what was read is no longer so", errno_of(lambda: state.read(5000)), errno.ESTALE)
+        writer.join(60)
+        check("a cut is an error", writer.error > 0, error=writer.error)
+
+
+def restored(
+    args: argparse.Namespace, whole: bytes, ledger: Ledger, accounts: dict[str, int], settings: dict[str, object]
+) -> None:
+    """Another drive goes on from it, and so does its twin."""
+    path = Path("/tmp/live-state")
+    path.write_bytes(whole)
+    two = make("two", memmap_start=size(args.start) + REGION, **settings)
+    equal("hold", write(two / "hold", 1), 0)
+    equal("all of it", write_all("two", whole), 0)
+    reading = Reading("two", 0.002)
+    equal("power", write(two / "power", 1), 0)
+    node, kept = disk(two), ("host_units", "gc_units", "erases", "power_cuts")
+    equal("its accounts go on", {k: stats(two)[k] for k in kept}, {k: accounts[k] for k in kept})
+    versions = found(node)
+    wrong = [block for block, v in enumerate(versions) if not ledger.acked[block] <= v <= ledger.begun[block]]
+    equal("its content is of that moment", wrong, [])
+    done = fio(node, "--rw=randwrite", "--bs=4k", "--iodepth=8", "--norandommap", "--number_ios=4000")
+    check("it goes on", done.returncode == 0, err=done.stderr[-300:])
+    run("udevadm", "settle")
+    raw, now = reading.complete(), stats(two)
+    two.rmdir()
+    said = twin(args.python, raw, 4000, path)
+    if said:
+        equal("the twin's map is sound", said["wrong"], None)
+        equal("the twin's accounts", {name: now[name] for name in said["accounts"]}, said["accounts"])
 
 
 AGED = """
@@ -330,8 +403,9 @@ def body(args: argparse.Namespace) -> None:
     cuts(args)
     protected(args)
     held(args)
+    live(args)
     aged(args)
-    equal("nothing is left", sorted(p.name for p in CONFIGFS.iterdir()), ["free", "pool", "version"])
+    equal("nothing is left", sorted(p.name for p in CONFIGFS.iterdir()), ["blackout", "free", "pool", "version"])
     equal("no node is left", list(Path("/dev").glob("nvlab-state-*")), [])
     equal("unload", unload(), 0)
 

@@ -183,6 +183,11 @@ def registers(bare: Bare) -> None:
     }.items():
         bare.enable(**bad)
         equal(f"fatal: {name}", bare.wait(ALL, CFS) and bare.disable(), True)
+    bare.enable(aqa=3 << 16)
+    bare.wait(ALL, CFS)
+    bare.reg(CC, ENABLE & ~1)
+    bare.enable()
+    equal("refused, then off and on again before anybody looked", bare.wait(ALL, RDY) and bare.disable(), True)
     bare.enable()
     bare.wait(ALL, RDY)
     bare.reg(CC, ENABLE | 1 << 14)

@@ -6,6 +6,7 @@ from __future__ import annotations
 import argparse
 import errno
 import os
+import select
 import struct
 import sys
 import threading
@@ -178,6 +179,34 @@ def lossless(args: argparse.Namespace) -> None:
         reading.reader.close()
 
 
+def waiting(args: argparse.Namespace) -> None:
+    """A reader need not look all the time: it is woken for a quarter of a ring, for a device that waits, and for the end."""
+    with device(args, trace=1024, trace_lossless=1) as dev:
+        node = disk(dev)
+        reader = TraceReader(NODE)
+        poll = select.poll()
+        poll.register(reader, select.POLLIN)
+        run("udevadm", "settle")
+        reader.drain(lambda _: None)
+        equal("nothing there", poll.poll(0), [])
+        load_on(node, 4)
+        equal("a few may wait", poll.poll(0), [])
+        job = threading.Thread(target=lambda: load_on(node, 3000))
+        started = time.monotonic()
+        job.start()
+        woken = 0
+        while job.is_alive():
+            ready = poll.poll(1000)
+            woken += bool(ready) and reader.drain(lambda _: None) > 0
+        job.join()
+        took = time.monotonic() - started
+        check("woken when there was much", woken > 3, woken=woken, seconds=took)
+        equal("nothing lost", reader.overruns, 0)
+        equal("power off", write(dev / "power", 0), 0)
+        check("woken for the end", any(event & select.POLLHUP for _, event in poll.poll(5000)))
+        reader.close()
+
+
 def stuck_reader(args: argparse.Namespace) -> None:
     """A reader that reads nothing holds up the device for seconds, its removal not at all."""
     with device(args, trace=256, trace_lossless=1) as dev:
@@ -215,6 +244,7 @@ def body(args: argparse.Namespace) -> None:
     complete(args)
     overruns(args)
     lossless(args)
+    waiting(args)
     stuck_reader(args)
     equal("unload", unload(), 0)
 

@@ -10,7 +10,7 @@ import threading
 from pathlib import Path
 from typing import Any
 
-from kmod_common import check, run
+from kmod_common import check, equal, run
 
 CHECKOUT = Path(__file__).resolve().parents[3]
 sys.path.insert(0, str(CHECKOUT))
@@ -26,7 +26,7 @@ class Reading(threading.Thread):
     """Reads the trace of a device every so often, until it is told to end."""
 
     def __init__(self, device: str, every: float) -> None:
-        super().__init__()
+        super().__init__(daemon=True)  # a program that fails ends all the same
         self.reader = TraceReader(trace_node(device))
         self._raw, self._every, self._end = bytearray(), every, threading.Event()
         self.start()
@@ -46,26 +46,36 @@ class Reading(threading.Thread):
         self.reader.drain(self._raw.extend)
         return self.sofar()
 
+    def complete(self) -> bytes:
+        """Everything there is, of which nothing may have been lost; the trace is closed."""
+        raw = self.finish()
+        equal("nothing was lost of the trace", self.reader.overruns, 0)
+        self.reader.close()
+        return raw
+
 
 TWIN = """
 import json, sys
 from pathlib import Path
-from nvlab.sim import Kind
+from nvlab.sim.device import WITH_SSD
+from nvlab.sim.state import read_state
 from nvlab.sim.twin import read, replay
-twin = replay(read(Path(sys.argv[1]).read_bytes()))
+twin = replay(read(Path(sys.argv[1]).read_bytes()), *map(read_state, map(Path, sys.argv[2:])))
 device = twin.device
 said = {"commands": len(twin.commands), "differences": len(twin.differences()), "accounts": device.stats()}
-if device.config.kind is Kind.SSD:
+if device.config.kind in WITH_SSD:
     said["wrong"] = device.audit()
 print(json.dumps(said))
 """
 
 
-def twin(python: str, raw: bytes, commands: int) -> dict[str, Any] | None:
-    """Check that the core in user space decides every one of more than so many commands as the live device did; what it says."""
+def twin(python: str, raw: bytes, commands: int, state: Path | None = None) -> dict[str, Any] | None:
+    """Check that the core in user space decides every one of more than so many commands as the live device did, which began
+    with ``state``; what it says."""
     path = Path("/tmp/nvlab-trace.raw")
     path.write_bytes(raw)
-    done = run(python, "-c", TWIN, str(path), deadline=240, env={**os.environ, "PYTHONPATH": str(CHECKOUT)})
+    began = [str(state)] if state else []
+    done = run(python, "-c", TWIN, str(path), *began, deadline=240, env={**os.environ, "PYTHONPATH": str(CHECKOUT)})
     if not check("the twin replays", done.returncode == 0, err=done.stderr[-600:]):
         return None
     said: dict[str, Any] = json.loads(done.stdout)
