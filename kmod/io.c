@@ -242,9 +242,6 @@ u32 nvl_io(struct nvl_worker *w, struct nvl_sq *sq, const struct nvme_command *c
 		nvl_log_error(w->ctrl, sq, cmd, d.status);
 		w->stats.errors++;
 	}
-	if (d.target <= io.core.now)
-		nvl_worker_complete(w, sq, cid, d.status, d.result);
-	else
-		nvl_worker_wait(w, sq, cid, &d);
+	nvl_worker_answer(w, sq, cid, &d, io.core.now);
 	return io.bytes;
 }

@@ -32,7 +32,30 @@ static u32 *nvl_vector_control(const struct nvl_vector *v)
 /* The table and not irq_mask() decides, so that other drivers can mask too. */
 static bool nvl_vector_masked(const struct nvl_vector *v)
 {
-	return READ_ONCE(*nvl_vector_control(v)) & PCI_MSIX_ENTRY_CTRL_MASKBIT;
+	return READ_ONCE(*nvl_vector_control(v)) & PCI_MSIX_ENTRY_CTRL_MASKBIT ||
+	       nvl_pci_msix_flags(v->ctrl) & PCI_MSIX_FLAGS_MASKALL;
+}
+
+/* The host may read it, and write to it; we go by what we noted ourselves. */
+static unsigned long *nvl_pending_array(struct nvl_ctrl *ctrl)
+{
+	return (unsigned long *)(ctrl->bar + NVL_MSIX_PBA);
+}
+
+static void nvl_vector_latch(struct nvl_vector *v)
+{
+	set_bit(v->index, v->ctrl->irqs.pending);
+	set_bit(v->index, nvl_pending_array(v->ctrl));
+	smp_mb__after_atomic(); /* pairs with irq_unmask's write, and nvl_irq_poll() */
+}
+
+/* Of all who see a vector unmasked, one delivers it. */
+static bool nvl_vector_unlatch(struct nvl_vector *v)
+{
+	if (!test_and_clear_bit(v->index, v->ctrl->irqs.pending))
+		return false;
+	clear_bit(v->index, nvl_pending_array(v->ctrl));
+	return true;
 }
 
 /* On a CPU that idles by polling this runs outside of hard interrupt context. */
@@ -79,16 +102,33 @@ void nvl_irq_raise(struct nvl_ctrl *ctrl, u16 index)
 {
 	struct nvl_vector *v = &ctrl->irqs.vectors[index];
 
-	if (!nvl_pci_msix_on(ctrl))
+	if (!(nvl_pci_msix_flags(ctrl) & PCI_MSIX_FLAGS_ENABLE))
 		return;
 	if (nvl_vector_masked(v)) {
-		set_bit(0, &v->pending);
-		smp_mb__after_atomic(); /* pairs with irq_unmask's write */
-		if (nvl_vector_masked(v) || !test_and_clear_bit(0, &v->pending))
+		nvl_vector_latch(v);
+		if (nvl_vector_masked(v) || !nvl_vector_unlatch(v))
 			return;
 	}
 	smp_mb(); /* completions before the interrupt, whoever carries it */
 	nvl_vector_send(v);
+}
+
+/**
+ * nvl_irq_poll() - deliver what is pending and masked no longer; no spinlock may be held
+ * @ctrl: the controller
+ *
+ * Who clears a mask bit in the table or the capability, not by irq_unmask, tells nobody.
+ */
+void nvl_irq_poll(struct nvl_ctrl *ctrl)
+{
+	unsigned long index;
+
+	for_each_set_bit(index, ctrl->irqs.pending, ctrl->irqs.nr) {
+		struct nvl_vector *v = &ctrl->irqs.vectors[index];
+
+		if (!nvl_vector_masked(v) && nvl_vector_unlatch(v))
+			nvl_vector_send(v);
+	}
 }
 
 static void nvl_nothing(void *unused)
@@ -123,9 +163,9 @@ static void nvl_irq_unmask(struct irq_data *data)
 	struct nvl_vector *v = nvl_vector_of(data);
 
 	pci_msi_unmask_irq(data);
-	smp_mb(); /* pairs with nvl_irq_raise() */
+	smp_mb(); /* pairs with nvl_vector_latch() */
 	/* the caller holds the descriptor's lock: never handle it from here */
-	if (test_and_clear_bit(0, &v->pending))
+	if (!nvl_vector_masked(v) && nvl_vector_unlatch(v))
 		irq_work_queue(&v->work);
 }
 
@@ -184,7 +224,7 @@ static void nvl_inner_free(struct irq_domain *domain, unsigned int virq,
 	struct nvl_vector *v = irq_data_get_irq_chip_data(data);
 
 	WRITE_ONCE(v->virq, 0);
-	clear_bit(0, &v->pending);
+	nvl_vector_unlatch(v);
 	irq_domain_reset_irq_data(data);
 }
 

@@ -7,6 +7,8 @@
 #include <linux/smp.h>
 #include <linux/types.h>
 
+#include "queue.h"
+
 struct nvl_ctrl;
 
 /**
@@ -15,7 +17,6 @@ struct nvl_ctrl;
  * @index: its place in the MSI-X table
  * @virq: Linux' number for it, 0 while nobody has it
  * @cpu: the CPU that takes it
- * @pending: raised while it was masked
  * @csd: carries it to @cpu
  * @work: carries it out of irq_unmask
  */
@@ -24,7 +25,6 @@ struct nvl_vector {
 	u16 index;
 	unsigned int virq;
 	unsigned int cpu;
-	unsigned long pending;
 	call_single_data_t csd;
 	struct irq_work work;
 } ____cacheline_aligned_in_smp;
@@ -33,6 +33,7 @@ struct nvl_vector {
  * struct nvl_irqs - the vectors and the domains they come from
  * @vectors: by index
  * @nr: how many
+ * @pending: by index, whether it was raised while it was masked
  * @inner: gives a vector a Linux interrupt
  * @msi: what PCI sees
  * @inner_node: names @inner
@@ -41,6 +42,7 @@ struct nvl_vector {
 struct nvl_irqs {
 	struct nvl_vector *vectors;
 	u16 nr;
+	DECLARE_BITMAP(pending, NVL_MAX_QUEUES + 1);
 	struct irq_domain *inner;
 	struct irq_domain *msi;
 	struct fwnode_handle *inner_node;
@@ -51,6 +53,7 @@ struct nvl_irqs {
 int nvl_irq_init(struct nvl_ctrl *ctrl);
 void nvl_irq_exit(struct nvl_ctrl *ctrl);
 void nvl_irq_raise(struct nvl_ctrl *ctrl, u16 index);
+void nvl_irq_poll(struct nvl_ctrl *ctrl);
 void nvl_irq_reset(struct nvl_ctrl *ctrl);
 void nvl_irq_sync(void);
 const struct cpumask *nvl_irq_affinity(struct nvl_ctrl *ctrl, u16 index);

@@ -254,7 +254,7 @@ void nvl_pci_init(struct nvl_ctrl *ctrl);
 int nvl_pci_add(struct nvl_ctrl *ctrl);
 void nvl_pci_remove(struct nvl_ctrl *ctrl);
 void nvl_pci_unplug(struct nvl_ctrl *ctrl);
-bool nvl_pci_msix_on(const struct nvl_ctrl *ctrl);
+u16 nvl_pci_msix_flags(const struct nvl_ctrl *ctrl);
 void nvl_pci_name(const struct nvl_ctrl *ctrl, char *buf, size_t len);
 
 /* control.c */

@@ -203,17 +203,14 @@ struct nvl_ctrl *nvl_pci_ctrl(struct device *dev)
 }
 
 /**
- * nvl_pci_msix_on() - whether MSI-X is enabled and not masked as a whole
+ * nvl_pci_msix_flags() - what the host has written to Message Control of MSI-X
  * @ctrl: the controller
  *
- * Return: true if vectors may be raised.
+ * Return: PCI_MSIX_FLAGS_ENABLE, PCI_MSIX_FLAGS_MASKALL and others.
  */
-bool nvl_pci_msix_on(const struct nvl_ctrl *ctrl)
+u16 nvl_pci_msix_flags(const struct nvl_ctrl *ctrl)
 {
-	u16 flags = nvl_config16(ctrl, NVL_CAP_MSIX + PCI_MSIX_FLAGS);
-
-	return (flags & (PCI_MSIX_FLAGS_ENABLE | PCI_MSIX_FLAGS_MASKALL)) ==
-	       PCI_MSIX_FLAGS_ENABLE;
+	return nvl_config16(ctrl, NVL_CAP_MSIX + PCI_MSIX_FLAGS);
 }
 
 /**

@@ -70,16 +70,18 @@ static int nvl_worker_alloc_report(struct nvl_worker *w)
 	default:
 		return 0;
 	}
-	w->report = kvmalloc(w->report_size, GFP_KERNEL);
+	w->report = kvmalloc_node(w->report_size, GFP_KERNEL, cpu_to_node(w->cpu));
 	return w->report ? 0 : -ENOMEM;
 }
 
 static int nvl_worker_alloc(struct nvl_worker *w)
 {
-	w->segments = kcalloc(NVL_MAX_PAGES, sizeof(*w->segments), GFP_KERNEL);
-	w->ranges = kcalloc(NVC_MAX_RANGES, sizeof(*w->ranges), GFP_KERNEL);
-	w->list = kcalloc(NVC_MAX_RANGES, NVL_RANGE_SIZE, GFP_KERNEL);
-	w->bounce = kmalloc(SZ_4K, GFP_KERNEL);
+	int node = cpu_to_node(w->cpu);
+
+	w->segments = kcalloc_node(NVL_MAX_PAGES, sizeof(*w->segments), GFP_KERNEL, node);
+	w->ranges = kcalloc_node(NVC_MAX_RANGES, sizeof(*w->ranges), GFP_KERNEL, node);
+	w->list = kcalloc_node(NVC_MAX_RANGES, NVL_RANGE_SIZE, GFP_KERNEL, node);
+	w->bounce = kmalloc_node(SZ_4K, GFP_KERNEL, node);
 	if (w->segments && w->ranges && w->list && w->bounce && !nvl_worker_alloc_report(w))
 		return 0;
 	nvl_worker_free(w);

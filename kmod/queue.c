@@ -215,6 +215,19 @@ bool nvl_cq_room(const struct nvl_cq *cq)
 	return used + cq->promised < cq->size - 1;
 }
 
+/* The host is told of a doorbell that makes no sense, once until it makes some again. */
+static bool nvl_bell_valid(struct nvl_ctrl *ctrl, u32 value, u16 size, bool *bad)
+{
+	bool valid = value < size;
+
+	if (likely(valid != *bad))
+		return valid;
+	if (!valid)
+		nvl_event(ctrl, NVL_EVENT_DOORBELL);
+	*bad = !valid;
+	return valid;
+}
+
 /**
  * nvl_sq_ready() - whether there is a command to fetch, and room to complete it
  * @ctrl: the controller
@@ -229,13 +242,10 @@ bool nvl_sq_ready(struct nvl_ctrl *ctrl, struct nvl_sq *sq)
 
 	if (tail == sq->head || !nvl_ctrl_acts(ctrl))
 		return false;
-	if (unlikely(tail >= sq->size)) {
-		if (!sq->bad_bell)
-			nvl_event(ctrl, NVL_EVENT_DOORBELL);
-		sq->bad_bell = true;
-		return false;
-	}
-	return sq->nr_free && nvl_cq_room(sq->cq);
+	return nvl_bell_valid(ctrl, tail, sq->size, &sq->bad_bell) && sq->nr_free &&
+	       nvl_bell_valid(ctrl, READ_ONCE(*sq->cq->head_bell), sq->cq->size,
+			      &sq->cq->bad_bell) &&
+	       nvl_cq_room(sq->cq);
 }
 
 /**

@@ -38,6 +38,7 @@ struct nvl_worker;
  * @vector: interrupt vector
  * @phase: phase tag of this round
  * @irq: whether to interrupt
+ * @bad_bell: the doorbell held nonsense, and the host was told
  * @sqs: submission queues that complete here
  */
 struct nvl_cq {
@@ -51,6 +52,7 @@ struct nvl_cq {
 	u16 vector;
 	u8 phase;
 	bool irq;
+	bool bad_bell;
 	u16 sqs;
 };
 
@@ -176,9 +178,14 @@ struct nvl_worker_stats {
  * @fetched: announced commands that were fetched
  * @busy: when it last had work, ns
  * @gap: since when announced commands are missing, ns, or 0
+ * @yields: it lets submitters go first, instead of taking their CPU at once
+ * @untimed: commands in a row that took no time
+ * @patience: how many of these make it yield
+ * @ignored: calls in a row that it heard late, for it yielded
  * @stats: counters
  * @issued: commands announced by the block layer
  * @sleeping: to be woken by an announcement
+ * @called: when it was woken while it yields, ns, or 0
  */
 struct nvl_worker {
 	struct nvl_ctrl *ctrl;
@@ -203,11 +210,16 @@ struct nvl_worker {
 	u32 fetched;
 	u64 busy;
 	u64 gap;
+	bool yields;
+	u32 untimed;
+	u32 patience;
+	u32 ignored;
 	struct nvl_worker_stats stats;
 
 	/* written by whoever submits */
 	atomic_t issued ____cacheline_aligned_in_smp;
 	bool sleeping;
+	u64 called;
 };
 
 /* queue.c */
@@ -228,14 +240,15 @@ void nvl_cq_post(struct nvl_cq *cq, struct nvl_sq *sq, u16 cid, u16 status,
 /* worker.c */
 extern bool nvl_never_sleep;
 int nvl_worker_main(void *data);
-void nvl_worker_wait(struct nvl_worker *w, struct nvl_sq *sq, u16 cid,
-		     const struct nvc_decision *d);
+void nvl_worker_answer(struct nvl_worker *w, struct nvl_sq *sq, u16 cid,
+		       const struct nvc_decision *d, u64 decided);
 void nvl_worker_complete(struct nvl_worker *w, struct nvl_sq *sq, u16 cid,
 			 u16 status, u64 result);
 bool nvl_worker_abort(struct nvl_worker *w, u16 sqid, u16 cid);
 void nvl_worker_lose(struct nvl_worker *w, struct nvl_sq *sq);
 void nvl_worker_forget(struct nvl_worker *w, struct nvl_sq *sq);
 bool nvl_worker_missed(struct nvl_worker *w);
+void nvl_worker_call(struct nvl_worker *w);
 
 /* coalesce.c */
 void nvl_coalesce_count(struct nvl_worker *w, u16 vector);

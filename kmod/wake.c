@@ -46,7 +46,7 @@ static void nvl_announce(struct nvl_ctrl *ctrl, const struct request *rq)
 	atomic_inc(&w->issued);
 	smp_mb__after_atomic(); /* pairs with set_current_state() in nvl_worker_sleep() */
 	if (READ_ONCE(w->sleeping))
-		wake_up_process(w->task);
+		nvl_worker_call(w);
 }
 
 static u64 nvl_poll_nap(void)
@@ -106,6 +106,7 @@ static bool nvl_poll_ctrl(struct nvl_ctrl *ctrl)
 
 	if (found)
 		nvl_control_kick(ctrl);
+	nvl_irq_poll(ctrl);
 	for (i = 0; i < ctrl->nr_workers; i++) {
 		if (!nvl_worker_missed(&ctrl->workers[i]))
 			continue;

@@ -9,7 +9,9 @@
 #include <linux/kthread.h>
 #include <linux/ktime.h>
 #include <linux/sched.h>
+#include <linux/sched/rt.h>
 #include <linux/sched/stat.h>
+#include <uapi/linux/sched/types.h>
 
 #include "nvlab.h"
 #include "trace.h"
@@ -31,6 +33,17 @@
 
 /* An announcement this old will not be followed by a command. */
 #define NVL_GAP_NS	(100 * NSEC_PER_MSEC)
+
+/* So many commands in a row that took no time, and a worker yields. */
+#define NVL_PATIENCE		1024
+#define NVL_PATIENCE_MAX	(64 * NVL_PATIENCE)
+
+/*
+ * A submitter who kept the CPU for so long, again and again, polls. Once may be
+ * chance: a virtual CPU stands still at times.
+ */
+#define NVL_IGNORED_NS	(2 * NSEC_PER_MSEC)
+#define NVL_IGNORED	3
 
 /* The module parameter poll. */
 bool nvl_never_sleep;
@@ -109,19 +122,13 @@ void nvl_worker_lose(struct nvl_worker *w, struct nvl_sq *sq)
 	nvl_trace_post(w, NVC_TRACE_NEVER);
 }
 
-/**
- * nvl_worker_wait() - complete a command when it is due
- * @w: the worker, locked
- * @sq: where the command came from
- * @cid: its identifier
- * @d: what the core said; its data are copied already
- */
-void nvl_worker_wait(struct nvl_worker *w, struct nvl_sq *sq, u16 cid,
-		     const struct nvc_decision *d)
+static void nvl_worker_wait(struct nvl_worker *w, struct nvl_sq *sq, u16 cid,
+			    const struct nvc_decision *d)
 {
 	u64 now = ktime_get_ns();
 	struct nvl_cmd *cmd;
 
+	w->untimed = 0;
 	nvl_trace_clock(w, now);
 	if (now >= d->target) {
 		nvl_worker_timed(w, d->target, now);
@@ -136,6 +143,25 @@ void nvl_worker_wait(struct nvl_worker *w, struct nvl_sq *sq, u16 cid,
 	cmd->result = d->result;
 	nvl_trace_wait(w, cmd);
 	rb_add_cached(&cmd->node, &w->due, nvl_cmd_before);
+}
+
+/**
+ * nvl_worker_answer() - complete a command when it is due
+ * @w: the worker, locked
+ * @sq: where the command came from
+ * @cid: its identifier
+ * @d: what the core said; its data are copied already
+ * @decided: when it said so, ns
+ */
+void nvl_worker_answer(struct nvl_worker *w, struct nvl_sq *sq, u16 cid,
+		       const struct nvc_decision *d, u64 decided)
+{
+	if (d->target > decided) {
+		nvl_worker_wait(w, sq, cid, d);
+		return;
+	}
+	w->untimed += w->untimed < NVL_PATIENCE_MAX;
+	nvl_worker_complete(w, sq, cid, d->status, d->result);
 }
 
 /**
@@ -320,10 +346,55 @@ static void nvl_worker_stall(struct nvl_worker *w, u64 now)
 	schedule_hrtimeout_range(&nap, nap / 4, HRTIMER_MODE_REL);
 }
 
+/**
+ * nvl_worker_call() - wake a worker that sleeps: a command was announced
+ * @w: the worker
+ *
+ * By many at once. All but the first may find it awake: it looks at @issued
+ * before it sleeps again.
+ */
+void nvl_worker_call(struct nvl_worker *w)
+{
+	WRITE_ONCE(w->sleeping, false);
+	if (READ_ONCE(w->yields) && !READ_ONCE(w->called))
+		WRITE_ONCE(w->called, ktime_get_ns());
+	wake_up_process(w->task);
+}
+
+/*
+ * As soon as it is woken, a worker takes the CPU of a submitter who is about to
+ * submit more: each command costs two switches then, for the sake of its time.
+ * Commands that take no time have none to keep. For these a worker waits until
+ * the submitter sleeps, and serves all he has submitted at once. One who does
+ * not sleep but polls would wait for his time slice to end: he is found out, and
+ * the worker yields again only after twice as many commands.
+ */
+static void nvl_worker_yield(struct nvl_worker *w)
+{
+	struct sched_attr attr = { .sched_nice = task_nice(current) };
+	u64 called = READ_ONCE(w->called);
+	bool yields;
+
+	if (called)
+		w->ignored = ktime_get_ns() - called > NVL_IGNORED_NS ? w->ignored + 1 : 0;
+	if (w->ignored == NVL_IGNORED) {
+		w->ignored = 0;
+		w->untimed = 0;
+		w->patience = min(2 * w->patience, NVL_PATIENCE_MAX);
+	}
+	yields = w->untimed >= w->patience;
+	if (yields == w->yields || rt_task(current)) /* somebody's own choice stays */
+		return;
+	WRITE_ONCE(w->yields, yields);
+	attr.sched_policy = yields ? SCHED_BATCH : SCHED_NORMAL;
+	sched_setattr_nocheck(current, &attr);
+}
+
 static void nvl_worker_sleep(struct nvl_worker *w, u64 now)
 {
 	ktime_t due;
 
+	WRITE_ONCE(w->called, 0);
 	WRITE_ONCE(w->sleeping, true);
 	set_current_state(TASK_IDLE); /* pairs with nvl_announce() and nvl_worker_abort() */
 	due = READ_ONCE(w->next);
@@ -340,6 +411,7 @@ static void nvl_worker_sleep(struct nvl_worker *w, u64 now)
 		schedule();
 	}
 	WRITE_ONCE(w->sleeping, false);
+	nvl_worker_yield(w);
 }
 
 /**
@@ -352,6 +424,7 @@ int nvl_worker_main(void *data)
 {
 	struct nvl_worker *w = data;
 
+	w->patience = NVL_PATIENCE;
 	while (!kthread_should_stop()) {
 		bool found = nvl_worker_pass(w);
 		u64 now = ktime_get_ns();

@@ -13,6 +13,7 @@ import struct
 import threading
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 from kmod_admin import (
@@ -34,7 +35,23 @@ from kmod_admin import (
     log,
     ranges,
 )
-from kmod_common import FIRST, check, disk, equal, load_first, main, parser, stats, unload, write
+from kmod_common import (
+    FIRST,
+    check,
+    disk,
+    equal,
+    fio,
+    load_first,
+    main,
+    parser,
+    pci,
+    read,
+    stats,
+    unload,
+    wait_for,
+    write,
+)
+from kmod_rings import MSIX, MSIX_ENABLE, MSIX_MASK_ALL
 
 COPY = 0x19
 COMPARE_FAILED, READ_ERROR, UNWRITTEN, PROTECTED = 0x4285, 0x4281, 0x4287, 0x4020
@@ -160,6 +177,23 @@ def atomic(d: Drive) -> None:
 
 
 @contextlib.contextmanager
+def attribute(name: str, value: int) -> Iterator[None]:
+    """An attribute of the device, then zero again."""
+    equal(f"{name} {value}", write(FIRST / name, value), 0)
+    yield
+    equal(f"{name} 0", write(FIRST / name, 0), 0)
+
+
+@contextlib.contextmanager
+def pinned(cpu: int) -> Iterator[None]:
+    """On one CPU, with all that it starts."""
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {cpu})
+    yield
+    os.sched_setaffinity(0, before)
+
+
+@contextlib.contextmanager
 def feature(d: Drive, fid: int, value: int, nsid: int = 0) -> Iterator[None]:
     """A feature with another value."""
     before = d.admin(GET, cdw10=fid, nsid=nsid)[1]
@@ -269,6 +303,71 @@ def coalesces(d: Drive) -> None:
     check("and off", min(one() for _ in range(10)) < 0.02)
 
 
+def masked(d: Drive) -> None:
+    """A completion behind a mask of all vectors reaches the driver once it is cleared."""
+    def control(flags: int) -> None:
+        with (pci() / "config").open("r+b", buffering=0) as f:
+            f.seek(MSIX + 2)
+            f.write(struct.pack("<H", MSIX_ENABLE | flags))
+
+    buffer = mmap.mmap(-1, 4096)
+    reader = threading.Thread(target=lambda: os.preadv(d.direct, [buffer], 0))
+    before = stats()["commands"]
+    control(MSIX_MASK_ALL)
+    reader.start()
+    check("it completes", wait_for("the command", lambda: stats()["commands"] > before))
+    reader.join(0.2)
+    check("and the driver does not know", reader.is_alive())
+    control(0)
+    reader.join(10)
+    check("now it does", not reader.is_alive())
+
+
+class Polling:
+    """A submitter who never sleeps: Linux' own asynchronous I/O, asked again and again whether it is done."""
+
+    SETUP, GETEVENTS, SUBMIT = 206, 208, 209
+
+    def __init__(self, fd: int) -> None:
+        self.call = ctypes.CDLL(None, use_errno=True).syscall
+        self.context, self.event, self.now = ctypes.c_ulong(), (ctypes.c_uint64 * 4)(), (ctypes.c_long * 2)()
+        self.buffer = mmap.mmap(-1, 4096)
+        at = ctypes.addressof(ctypes.c_char.from_buffer(self.buffer))
+        # aio_data, key and flags, opcode and priority and file, buffer, bytes, offset, reserved, flags and eventfd
+        self.iocb = (ctypes.c_uint64 * 8)(0, 0, fd << 32, at, 4096, 0, 0, 0)
+        self.list = (ctypes.c_void_p * 1)(ctypes.addressof(self.iocb))
+        if self.call(self.SETUP, 8, ctypes.byref(self.context)):
+            raise OSError(ctypes.get_errno(), "io_setup")
+
+    def read(self) -> float:
+        """Read a page; how long it took."""
+        began = time.monotonic()
+        if self.call(self.SUBMIT, self.context, 1, self.list) != 1:
+            raise OSError(ctypes.get_errno(), "io_submit")
+        while not self.call(self.GETEVENTS, self.context, 0, 1, self.event, self.now):
+            pass
+        return time.monotonic() - began
+
+
+def yields(d: Drive) -> None:
+    """Where commands take no time a worker lets submitters go first, but no submitter who never sleeps waits for it for long."""
+    path = next(path for path in Path("/proc").glob("[0-9]*/comm") if read(path).startswith("nvlab/nvlab0/"))
+    worker, cpu = int(path.parent.name), int(read(path).rpartition("/")[2])
+    with pinned(cpu):
+        before = stats()
+        equal("fio", fio(disk(), "--rw=randread", "--bs=4k", "--iodepth=16", "--number_ios=8000", "--size=16M").returncode, 0)
+        after = stats()
+        batch = (after["commands"] - before["commands"]) / (after["passes"] - before["passes"])
+        check("it serves what was submitted at once", batch > 4, batch=batch)
+        equal("it yields", os.sched_getscheduler(worker), os.SCHED_BATCH)
+        polling = Polling(d.direct)
+        late = sum(polling.read() > 0.002 for _ in range(20_000))
+        check("who polls is served", late < 400, late=late)
+        with attribute("read_delay", 100_000):
+            polling.read()
+            equal("where commands take time it does not yield", os.sched_getscheduler(worker), os.SCHED_OTHER)
+
+
 def body(args: argparse.Namespace) -> None:
     """All of it on one device."""
     equal("load", load_first(args), 0)
@@ -282,6 +381,8 @@ def body(args: argparse.Namespace) -> None:
     counters(d)
     errors(d)
     coalesces(d)
+    masked(d)
+    yields(d)
     for fd in (d.direct, d.ns, d.ctrl):
         os.close(fd)
     equal("unload", unload(), 0)

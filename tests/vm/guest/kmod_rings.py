@@ -20,12 +20,15 @@ from kmod_common import FIRST, check, disk, equal, load_first, main, parser, pci
 
 PAGE, HUGE = 4096, 2 << 20
 CAP, VS, CC, CSTS, AQA, ASQ, ACQ, BELLS, STRIDE = 0, 8, 0x14, 0x1C, 0x24, 0x28, 0x30, 0x1000, 64
+TABLE, PBA = 0x80000, 0x90000
+MSIX, MSIX_ENABLE, MSIX_MASK_ALL = 0x50, 0x8000, 0x4000  # where its capability is, and what can be written there
 RDY, CFS, SHUT = 1, 2, 8
 ENABLE = 6 << 16 | 4 << 20 | 1
 ALL = 0xFFFFFFFF
 BLOCKS_PER_PAGE = PAGE // 512
 # status field of a completion: type, code and DNR
 OFFSET_INVALID, TRANSFER, FIELD, NS_INVALID, SEQUENCE = 0x4013, 0x4004, 0x4002, 0x400B, 0x400C
+ABORT = 8
 QID_INVALID, AER_LIMIT, DELETION = 0x4101, 0x4105, 0x410C
 
 
@@ -231,7 +234,34 @@ def events(bare: Bare) -> None:
     result, _, cid, status = q.reap()
     equal("and the abort itself", (result, cid, status), (0, abort, 0))
     equal("reset with events held", bare.disable(), True)
+    bells(bare)
     notices(bare)
+
+
+def bells(bare: Bare) -> None:
+    """A doorbell beyond its queue is an event each time, of either ring, and stops nothing for good."""
+    q = bare.enable(sq_size=16, cq_size=16)
+    bare.wait(ALL, RDY)
+    log = bare.mem.phys + bare.mem.take()
+    held = [q.submit(0x0C) for _ in range(3)]
+    equal("they are held", q.status(ABORT), 0)
+
+    def told(name: str) -> None:
+        result, _, cid, status = q.reap()
+        equal(name, (cid in held, status, result), (True, 0, 0x010100))
+        equal("its log", q.status(2, nsid=ALL, prp1=log, cdw10=15 << 16 | 1), 0)
+
+    q.ring(999)
+    told("a tail beyond the queue")
+    q.ring(ALL)
+    told("and another")
+    io = io_queue(bare, q)
+    bare.reg(BELLS + (2 * io.qid + 1) * STRIDE, 999)
+    flush = io.submit(0, nsid=1)
+    told("a head beyond the queue")
+    io.free()
+    equal("once it makes sense", io.reap()[2:], (flush, 0))
+    equal("reset", bare.disable(), True)
 
 
 def notices(bare: Bare) -> None:
@@ -271,6 +301,36 @@ def notices(bare: Bare) -> None:
     equal("none any more", read_log(4)[:4], bytes(4))
     protect(0)
     event("another", 0x040002)
+    equal("reset", bare.disable(), True)
+
+
+def masks(bare: Bare) -> None:
+    """An interrupt that is masked, alone or with all others, is pending until it is masked no longer."""
+    def control(flags: int) -> None:
+        with (bare.pci / "config").open("r+b", buffering=0) as f:
+            f.seek(MSIX + 2)
+            f.write(struct.pack("<H", flags))
+
+    def pending(name: str, want: int) -> None:
+        equal(f"{name}: pending {want}", wait_for(name, lambda: bare.reg(PBA) & 1 == want), True)
+
+    q = bare.enable(sq_size=16, cq_size=16)
+    bare.wait(ALL, RDY)
+    control(MSIX_ENABLE)
+    equal("nothing was raised", bare.reg(PBA), 0)
+    for name, mask, unmask in (
+        ("by the table", lambda: bare.reg(TABLE + 12, 1), lambda: bare.reg(TABLE + 12, 0)),
+        ("as a whole", lambda: control(MSIX_ENABLE | MSIX_MASK_ALL), lambda: control(MSIX_ENABLE)),
+    ):
+        mask()
+        equal("a command", q.status(ABORT), 0)
+        pending(f"masked {name}", 1)
+        unmask()
+        pending(f"no longer masked {name}", 0)
+    control(MSIX_MASK_ALL)
+    equal("two commands, MSI-X disabled", [q.status(ABORT), q.status(ABORT)], [0, 0])
+    equal("leave nothing", bare.reg(PBA), 0)
+    control(0)
     equal("reset", bare.disable(), True)
 
 
@@ -406,6 +466,7 @@ def body(args: argparse.Namespace) -> None:
     registers(bare)
     order(bare)
     events(bare)
+    masks(bare)
     q = bare.enable(sq_size=32, cq_size=32)
     bare.wait(ALL, RDY)
     admin_prps(bare, q, bare.mem.take(2))
