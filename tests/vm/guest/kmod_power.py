@@ -165,6 +165,40 @@ def cuts(args: argparse.Namespace) -> None:
         equal("the twin's accounts", {name: live[name] for name in said["accounts"]}, said["accounts"])
 
 
+FUA = 1 << 30  # of double word 12
+PER_BLOCK = BLOCK // 512
+
+
+def io(fd: int, opcode: int, slba: int, cdw12: int, data: object = None, nsid: int = 1) -> int:
+    """The status of one I/O command that begins at a block."""
+    return passthru(fd, io=True, opcode=opcode, nsid=nsid, data=data, cdw10=slba, cdw12=cdw12)[0]  # type: ignore[arg-type]
+
+
+def copy(fd: int, to: int, cdw12: int) -> int:
+    """The status of a Copy of block 0."""
+    source = page_buffer()
+    struct.pack_into("<QQH", source, 0, 0, 0, PER_BLOCK - 1)
+    return io(fd, 0x19, to * PER_BLOCK, cdw12, source)
+
+
+def forced(args: argparse.Namespace) -> None:
+    """What completed with FUA outlives a cut at once, though it is less than a program; without FUA it is gone."""
+    settings = {"kind": "ssd", "memmap_start": size(args.start), "memmap_size": REGION, "vwc": 1, "cpus": args.cpus}
+    with powered("p", **settings, **{f"medium/{name}": value for name, value in SLOW.items()}) as device:
+        for to, fua, left in ((8, FUA, stamped(0, 1)), (16, 0, bytes(BLOCK))):
+            fd = os.open(disk(device), os.O_RDWR | os.O_DIRECT)
+            buffer = mmap.mmap(-1, BLOCK)
+            buffer[:] = stamped(0, 1)
+            os.pwritev(fd, [buffer], 0)
+            os.fsync(fd)
+            equal(f"Copy, flags {fua:x}h", copy(fd, to, fua), 0)
+            equal("cut", write(device / "cut", 1), 0)
+            os.close(fd)
+            with open(disk(device), "rb") as node:
+                node.seek(to * BLOCK)
+                check(f"what a cut leaves of a Copy, flags {fua:x}h", node.read(BLOCK) == left)
+
+
 def protected(args: argparse.Namespace) -> None:
     """With capacitors nothing acknowledged is ever lost, and with a recovery time one waits."""
     settings = {"kind": "ssd", "memmap_start": size(args.start), "memmap_size": REGION, "vwc": 0, "cpus": args.cpus}
@@ -401,6 +435,7 @@ def body(args: argparse.Namespace) -> None:
     """All of it."""
     equal("load", load(args.module), 0)
     cuts(args)
+    forced(args)
     protected(args)
     held(args)
     live(args)
