@@ -191,8 +191,8 @@ u32 nvc_undo_units(const struct nvc *c);
  * @lost: nvc_undo_units() entries: what to restore, in this order
  * @ready: ns, when the device works again
  *
- * Nothing is lost that was due before a Flush or a FUA write that was due by
- * @now. Takes a sequence number.
+ * Nothing is lost that was due before a Flush that was due by @now, that was written
+ * with FUA and due by then, or read so. Takes a sequence number.
  *
  * Return: entries of @lost.
  */

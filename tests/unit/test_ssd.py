@@ -481,6 +481,44 @@ def test_what_was_flushed_or_written_with_fua_stays() -> None:
     assert lost(device, int(fua)) == []
 
 
+@pytest.mark.parametrize("opcode", [Opcode.READ, Opcode.COMPARE, Opcode.VERIFY])
+def test_what_was_read_with_fua_stays_and_what_was_read_without_does_not(opcode: Opcode) -> None:
+    for flags, gone in ((0, [(3, 1)]), (Flag.FUA, [])):
+        device = drive(page_size=16384)
+        device.submit(commands([Opcode.WRITE, Opcode.WRITE, Opcode.FLUSH], [3, 7, 0]))
+        device.submit(commands(Opcode.WRITE, 3, now=10 * MS))
+        due = device.submit(commands(opcode, 3, now=10 * MS, flags=flags))["target"][0]
+        assert due == 10 * MS + (500 * US if flags else 0)
+        assert lost(device, int(due)) == gone
+
+
+def test_a_read_with_fua_of_what_is_on_the_medium_waits_for_nothing_else() -> None:
+    device = drive(page_size=16384)
+    device.submit(commands([Opcode.WRITE, Opcode.FLUSH], 3))
+    device.submit(commands(Opcode.WRITE, 7, now=10 * MS))
+    programs = device.stats()["programs"]
+    assert device.submit(commands(Opcode.READ, 3, now=10 * MS, flags=Flag.FUA))["target"][0] == 10 * MS + 50 * US
+    assert device.stats()["programs"] == programs
+    assert lost(device, 11 * MS) == [(7, 1)]
+
+
+def test_a_part_read_with_fua_keeps_the_whole_of_a_write_that_is_never_torn() -> None:
+    device = drive(awupf=3)
+    device.submit(commands(Opcode.WRITE, 0, 4))
+    first = device.submit(commands(Opcode.READ, 0, now=600 * US, flags=Flag.FUA))["target"][0]
+    assert first == 4 * 500 * US + 50 * US  # read from the only die, behind its programs
+    assert lost(device, int(first)) == []
+
+
+@pytest.mark.parametrize("vwc", [False, True])
+def test_what_was_deallocated_stays_so_when_the_write_before_it_is_lost(vwc: bool) -> None:
+    device = Device(Config(64, 1, Kind.SSD, 9, vwc, model=model(**PLAIN)))
+    device.submit(commands([Opcode.WRITE, Opcode.FLUSH], 0, 8))
+    device.submit(commands([Opcode.WRITE, Opcode.WRITE_ZEROES], 0, [8, 3], now=10 * MS))
+    assert len(lost(device, 10 * MS)) == 1
+    assert device.written(0, 8).tolist() == [False] * 3 + [True] * 5
+
+
 def test_power_loss_protection_keeps_all() -> None:
     device = drive(page_size=16384, plp=1)
     device.submit(commands(Opcode.WRITE, np.arange(9)))

@@ -181,22 +181,31 @@ def copy(fd: int, to: int, cdw12: int) -> int:
     return io(fd, 0x19, to * PER_BLOCK, cdw12, source)
 
 
+def again(fd: int, to: int, cdw12: int) -> int:
+    """A block is written, and stays in the buffer; the status of a Read of it."""
+    buffer = mmap.mmap(-1, BLOCK)
+    buffer[:] = stamped(0, 1)
+    os.pwritev(fd, [buffer], to * BLOCK)
+    return io(fd, 0x02, to * PER_BLOCK, cdw12 | PER_BLOCK - 1, page_buffer(BLOCK))
+
+
 def forced(args: argparse.Namespace) -> None:
     """What completed with FUA outlives a cut at once, though it is less than a program; without FUA it is gone."""
     settings = {"kind": "ssd", "memmap_start": size(args.start), "memmap_size": REGION, "vwc": 1, "cpus": args.cpus}
     with powered("p", **settings, **{f"medium/{name}": value for name, value in SLOW.items()}) as device:
-        for to, fua, left in ((8, FUA, stamped(0, 1)), (16, 0, bytes(BLOCK))):
+        buffer = mmap.mmap(-1, BLOCK)
+        buffer[:] = stamped(0, 1)
+        cases = [(act, fua, left) for act in (copy, again) for fua, left in ((FUA, stamped(0, 1)), (0, bytes(BLOCK)))]
+        for to, (act, fua, left) in enumerate(cases, 1):
             fd = os.open(disk(device), os.O_RDWR | os.O_DIRECT)
-            buffer = mmap.mmap(-1, BLOCK)
-            buffer[:] = stamped(0, 1)
             os.pwritev(fd, [buffer], 0)
             os.fsync(fd)
-            equal(f"Copy, flags {fua:x}h", copy(fd, to, fua), 0)
+            equal(f"{act.__name__}, flags {fua:x}h", act(fd, 8 * to, fua), 0)
             equal("cut", write(device / "cut", 1), 0)
             os.close(fd)
             with open(disk(device), "rb") as node:
-                node.seek(to * BLOCK)
-                check(f"what a cut leaves of a Copy, flags {fua:x}h", node.read(BLOCK) == left)
+                node.seek(8 * to * BLOCK)
+                check(f"what a cut leaves of {act.__name__}, flags {fua:x}h", node.read(BLOCK) == left)
 
 
 def protected(args: argparse.Namespace) -> None:
