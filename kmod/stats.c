@@ -84,18 +84,19 @@ static ssize_t nvl_stats_core(struct nvl_subsys *subsys, char *page)
 	return sysfs_emit(page,
 			  "reads %llu\nwrites %llu\nflushes %llu\nzeroes %llu\ndsms %llu\n"
 			  "blocks_read %llu\nblocks_written %llu\nblocks_zeroed %llu\n"
-			  "blocks_deallocated %llu\nfaults %llu\n"
+			  "blocks_deallocated %llu\nbytes_read %llu\nbytes_written %llu\nfaults %llu\n"
 			  "uncorrectables %llu\ncompares %llu\nverifies %llu\ncopies %llu\n"
 			  "blocks_copied %llu\nmedia_errors %llu\nbusy %llu\n"
 			  "appends %llu\nzone_sends %llu\nzone_receives %llu\n"
 			  "zone_changes %llu\nstores %llu\nretrieves %llu\ndeletes %llu\n"
-			  "lists %llu\nexists %llu\n",
+			  "lists %llu\nexists %llu\nio_sends %llu\nio_receives %llu\n",
 			  c.reads, c.writes, c.flushes, c.zeroes, c.dsms, c.blocks_read,
-			  c.blocks_written, c.blocks_zeroed, c.blocks_deallocated, c.faults,
+			  c.blocks_written, c.blocks_zeroed, c.blocks_deallocated, c.bytes_read,
+			  c.bytes_written, c.faults,
 			  c.uncorrectables, c.compares, c.verifies, c.copies,
 			  c.blocks_copied, c.media_errors, c.busy, c.appends, c.zone_sends,
 			  c.zone_receives, c.zone_changes, c.stores, c.retrieves, c.deletes,
-			  c.lists, c.exists);
+			  c.lists, c.exists, c.io_sends, c.io_receives);
 }
 
 struct nvl_account {

@@ -159,10 +159,7 @@ def cuts(args: argparse.Namespace) -> None:
         equal("cuts", live["power_cuts"], CUTS)
         run("udevadm", "settle")
         raw, live = reading.complete(), stats(device)
-    said = twin(args.python, raw, 1000)
-    if said:
-        equal("the twin's map is sound", said["wrong"], None)
-        equal("the twin's accounts", {name: live[name] for name in said["accounts"]}, said["accounts"])
+    twin(args.python, raw, 1000, live)
 
 
 FUA = 1 << 30  # of double word 12
@@ -385,10 +382,7 @@ def restored(
     run("udevadm", "settle")
     raw, now = reading.complete(), stats(two)
     two.rmdir()
-    said = twin(args.python, raw, 4000, path)
-    if said:
-        equal("the twin's map is sound", said["wrong"], None)
-        equal("the twin's accounts", {name: now[name] for name in said["accounts"]}, said["accounts"])
+    twin(args.python, raw, 4000, now, path)
 
 
 AGED = """

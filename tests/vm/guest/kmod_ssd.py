@@ -116,15 +116,6 @@ def trimmed(dev: Path, node: Path) -> None:
     check("mapped units", after == 0 < before, before=before, after=after)
 
 
-def twin_says(python: str, raw: bytes, live: dict[str, int], commands: int) -> None:
-    """The same decisions and accounts, and a map that is sound."""
-    said = twin(python, raw, commands)
-    if said:
-        equal("its map is sound", said["wrong"], None)
-        accounts = said["accounts"]
-        equal("its accounts", {name: live[name] for name in accounts}, accounts)
-
-
 def ssd(args: argparse.Namespace) -> None:
     """Everything an SSD is asked for, traced."""
     with device(size(args.start), "ssd", SMALL, vwc=1, seed=7, cpus=args.cpus, trace=16384, trace_lossless=1) as dev:
@@ -141,7 +132,7 @@ def ssd(args: argparse.Namespace) -> None:
         trimmed(dev, node)
         run("udevadm", "settle")  # it looks at the disk too
         raw, live = reading.complete(), stats(dev)
-    twin_says(args.python, raw, live, 10_000)
+    twin(args.python, raw, 10_000, live)
 
 
 def small_map(args: argparse.Namespace) -> None:
@@ -160,7 +151,7 @@ def small_map(args: argparse.Namespace) -> None:
     check("lines were refreshed", s["disturb_victims"] > 0 and s["retention_victims"] > 0, stats=s)
     written = s["host_units"] + s["gc_units"] + s["pad_units"] + s["map_units"]
     equal("what was programmed adds up with the map", s["programmed_units"] + s["open_units"], written)
-    twin_says(args.python, raw, s, 4_000)
+    twin(args.python, raw, 4_000, s)
 
 
 def hdd(args: argparse.Namespace) -> None:
@@ -177,8 +168,8 @@ def hdd(args: argparse.Namespace) -> None:
         done = fio(disk(dev), "--rw=randrw", "--bs=4k", "--iodepth=8", "--number_ios=200", "--norandommap", "--fsync=50")
         check("fio", done.returncode == 0, err=done.stderr[-300:])
         run("udevadm", "settle")
-        raw = reading.complete()
-    twin(args.python, raw, 260)
+        raw, live = reading.complete(), stats(dev)
+    twin(args.python, raw, 260, live)
 
 
 def body(args: argparse.Namespace) -> None:

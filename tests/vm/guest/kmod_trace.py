@@ -110,7 +110,7 @@ def complete(args: argparse.Namespace) -> None:
         counted(found, seen)
         agrees(found)
         workers(seen)
-        twin(args.python, raw, 2000)
+        twin(args.python, raw, 2000, seen)
 
 
 def counted(found: list[Record], seen: dict[str, int]) -> None:
