@@ -24,7 +24,7 @@
 #include "admin.h"
 #include "device.h"
 #include "irq.h"
-#include "nvc.h"
+#include "nvc_ssd.h"
 #include "queue.h"
 #include "subsys.h"
 
@@ -230,6 +230,7 @@ void nvl_stats_exit(void);
 void nvl_stats_add(struct nvl_ctrl *ctrl);
 void nvl_stats_del(struct nvl_ctrl *ctrl);
 ssize_t nvl_device_stats(struct nvl_device *device, char *page);
+u64 nvl_waf(const struct nvc_ssd_stats *stats);
 
 /* fault.c */
 void nvl_faults_init(struct nvl_device *device);

@@ -3,6 +3,7 @@
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
 
 #include <linux/debugfs.h>
+#include <linux/math64.h>
 #include <linux/minmax.h>
 #include <linux/seq_file.h>
 
@@ -152,6 +153,20 @@ static const struct nvl_account nvl_accounts[] = {
 	NVL_ACCOUNT(map_moved),
 };
 
+/**
+ * nvl_waf() - write amplification
+ * @stats: accounts of an SSD
+ *
+ * Return: units written for hosts, for the drive itself and for nothing over those for
+ * hosts, in thousandths; 0 before the first of these.
+ */
+u64 nvl_waf(const struct nvc_ssd_stats *stats)
+{
+	u64 all = stats->host_units + stats->gc_units + stats->pad_units + stats->map_units;
+
+	return stats->host_units ? div64_u64(all * 1000, stats->host_units) : 0;
+}
+
 /* What an SSD has done since its power went on. */
 static ssize_t nvl_stats_ssd(struct nvl_subsys *subsys, char *page, ssize_t len)
 {
@@ -164,6 +179,7 @@ static ssize_t nvl_stats_ssd(struct nvl_subsys *subsys, char *page, ssize_t len)
 	for (i = 0; i < ARRAY_SIZE(nvl_accounts); i++)
 		len += sysfs_emit_at(page, len, "%s %llu\n", nvl_accounts[i].name,
 				     *(u64 *)((u8 *)&stats + nvl_accounts[i].offset));
+	len += sysfs_emit_at(page, len, "waf %llu\n", nvl_waf(&stats));
 	return len - start;
 }
 

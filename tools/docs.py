@@ -306,6 +306,13 @@ read_lsb = { value = 61_000, unit = "ns", source = "measured: fio, 4 KiB random 
 
 
 WEAR = """\
+## What a drive says of itself
+
+`waf` in `stats` is the write amplification so far, in thousandths: `host_units`, `gc_units`, `pad_units` and `map_units`
+together over `host_units`; 0 before anything was written. It is the last 64-bit number of log page C0h too (byte 504), behind the
+accounts, as the standard's SMART log has no field for it:
+`nvme get-log /dev/nvme0 --log-id=0xc0 --log-len=512 -b | od -A n -t u8 -j 504`.
+
 ## A map that memory does not hold
 
 The map of an SSD takes 4 bytes for each 4 KiB: 1 GiB of memory for 1 TiB. Drives with less keep it on the medium, and a part of

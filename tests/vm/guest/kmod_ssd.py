@@ -9,6 +9,7 @@ import errno
 import json
 import os
 import struct
+import subprocess
 import sys
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -104,6 +105,23 @@ def log_says(dev: Path) -> None:
     equal("the same as in stats", list(numbers[: len(ACCOUNTS)]), [now[name] for name in ACCOUNTS])
 
 
+def log_waf(dev: Path) -> int:
+    """Write amplification in thousandths, by nvme-cli out of the vendor's log."""
+    words = ["nvme", "get-log", f"/dev/{controller(dev).name}", "--log-id=0xc0", "--log-len=512", "-b"]
+    done = subprocess.run(words, capture_output=True, timeout=60, check=False)
+    if not check("nvme get-log", done.returncode == 0 and len(done.stdout) == 512, err=done.stderr[-300:]):
+        return 0
+    return int(struct.unpack_from("<Q", done.stdout, 504)[0])
+
+
+def amplified(said: dict[str, int], *told: int) -> None:
+    """The twin's quotient is what the live device told, and more than one."""
+    if said:
+        units = sum(said[name] for name in ("host_units", "gc_units", "pad_units", "map_units"))
+        equal("write amplification", told, (units * 1000 // said["host_units"],) * len(told))
+        check("was written more than once", told[0] > 1000, waf=told)
+
+
 def trimmed(dev: Path, node: Path) -> None:
     """All is deallocated: nothing is mapped any more."""
     before = stats(dev)["mapped_units"]
@@ -131,8 +149,8 @@ def ssd(args: argparse.Namespace) -> None:
         log_says(dev)
         trimmed(dev, node)
         run("udevadm", "settle")  # it looks at the disk too
-        raw, live = reading.complete(), stats(dev)
-    twin(args.python, raw, 10_000, live)
+        raw, live, waf = reading.complete(), stats(dev), log_waf(dev)
+    amplified(twin(args.python, raw, 10_000, live), waf, live["waf"])
 
 
 def small_map(args: argparse.Namespace) -> None:
@@ -146,12 +164,12 @@ def small_map(args: argparse.Namespace) -> None:
             done = fio(node, f"--rw={rw}", bs, "--iodepth=8", "--number_ios=3000", "--norandommap")
             check(f"fio, {rw}", done.returncode == 0, err=done.stderr[-300:])
         run("udevadm", "settle")
-        raw, s = reading.complete(), stats(dev)
+        raw, s, waf = reading.complete(), stats(dev), log_waf(dev)
     check("the map was read and written", s["map_misses"] > 500 and s["map_reads"] > 500 and s["map_units"] > 500, stats=s)
     check("lines were refreshed", s["disturb_victims"] > 0 and s["retention_victims"] > 0, stats=s)
     written = s["host_units"] + s["gc_units"] + s["pad_units"] + s["map_units"]
     equal("what was programmed adds up with the map", s["programmed_units"] + s["open_units"], written)
-    twin(args.python, raw, 4_000, s)
+    amplified(twin(args.python, raw, 4_000, s), waf, s["waf"])
 
 
 def hdd(args: argparse.Namespace) -> None:

@@ -71,20 +71,22 @@ print(json.dumps(said))
 """
 
 
-def twin(python: str, raw: bytes, commands: int, live: dict[str, int], state: Path | None = None) -> None:
+def twin(python: str, raw: bytes, commands: int, live: dict[str, int], state: Path | None = None) -> dict[str, int]:
     """Check that the core in user space decides every one of more than so many commands as the live device did, which began
-    with ``state``, and ends with its numbers: ``live``, the device's statistics when the trace was read to its end."""
+    with ``state``, and ends with its numbers: ``live``, the device's statistics when the trace was read to its end. Those of the
+    twin, none if it fails."""
     path = Path("/tmp/nvlab-trace.raw")
     path.write_bytes(raw)
     began = [str(state)] if state else []
     done = run(python, "-c", TWIN, str(path), *began, deadline=240, env={**os.environ, "PYTHONPATH": str(CHECKOUT)})
     if not check("the twin replays", done.returncode == 0, err=done.stderr[-600:]):
-        return
+        return {}
     said: dict[str, Any] = json.loads(done.stdout)
     agrees = said["commands"] > commands and not said["differences"]
     check("the twin decides the same", agrees, commands=said["commands"], differences=said["differences"])
     equal("what the twin holds is sound", said.get("wrong"), None)
-    numbers = said["numbers"]
+    numbers: dict[str, int] = said["numbers"]
     others = {name: (live.get(name), n) for name, n in numbers.items() if live.get(name) != n}
     read = numbers["reads"] + numbers["retrieves"]
     check("the twin's counters and accounts are the device's", read and not others, others=others)
+    return numbers
