@@ -7,6 +7,7 @@ import argparse
 import ctypes
 import errno
 import json
+import mmap
 import os
 import struct
 import subprocess
@@ -19,6 +20,7 @@ from kmod_common import (
     controller,
     disk,
     equal,
+    errno_of,
     fio,
     load,
     main,
@@ -26,6 +28,8 @@ from kmod_common import (
     parser,
     passthru,
     powered,
+    read,
+    rule,
     run,
     size,
     stats,
@@ -122,6 +126,35 @@ def amplified(said: dict[str, int], *told: int) -> None:
         check("was written more than once", told[0] > 1000, waf=told)
 
 
+def faulty(dev: Path, node: Path) -> None:
+    """A rule that fails writes, and one that delays everything."""
+    buffer = mmap.mmap(-1, 4096)
+    fd = os.open(node, os.O_RDWR | os.O_DIRECT)
+    with rule(dev, "bad", action="status", status=0x4002, opcode="write", count=2) as bad:
+        with rule(dev, "slow", action="delay", delay=2_000_000, count=40) as slow:
+            refused = [errno_of(lambda: os.pwrite(fd, buffer, 0)) for _ in range(3)]
+            for at in range(50):
+                os.preadv(fd, [buffer], at * 4096)
+            equal("hits", [int(read(path / "hits")) for path in (bad, slow)], [2, 40])
+        equal("two writes fail", [error > 0 for error in refused], [True, True, False])
+    os.close(fd)
+
+
+def cut(dev: Path, node: Path) -> Path:
+    """The power fails after writes that were not flushed. The disk that is there then."""
+    lost = stats(dev).get("lost_units", 0)
+    buffer = mmap.mmap(-1, 4096)
+    fd = os.open(node, os.O_RDWR | os.O_DIRECT)
+    for at in range(5):
+        os.pwrite(fd, buffer, at * 4096)
+    equal("cut", write(dev / "cut", 1), 0)
+    os.close(fd)
+    node = disk(dev)
+    if "lost_units" in stats(dev):
+        check("something was lost", stats(dev)["lost_units"] > lost)
+    return node
+
+
 def trimmed(dev: Path, node: Path) -> None:
     """All is deallocated: nothing is mapped any more."""
     before = stats(dev)["mapped_units"]
@@ -147,6 +180,8 @@ def ssd(args: argparse.Namespace) -> None:
         node = disk(dev)
         equal("programs, in use", write(dev / "medium/program_msb", 30_000), 0)
         log_says(dev)
+        faulty(dev, node)
+        node = cut(dev, node)
         trimmed(dev, node)
         run("udevadm", "settle")  # it looks at the disk too
         raw, live, waf = reading.complete(), stats(dev), log_waf(dev)
@@ -183,7 +218,10 @@ def hdd(args: argparse.Namespace) -> None:
         check("a random read takes milliseconds", took["mean"] > 10e6 and took["min"] < 20e6, ns=took)
         equal("an SSD's accounts are not a disk's", "gc_units" in stats(dev), False)
         equal("reset", write(controller(dev) / "reset_controller", 1), 0)
-        done = fio(disk(dev), "--rw=randrw", "--bs=4k", "--iodepth=8", "--number_ios=200", "--norandommap", "--fsync=50")
+        equal("seeks, in use", write(dev / "medium/seek_average", 9_000_000), 0)
+        faulty(dev, disk(dev))
+        node = cut(dev, disk(dev))
+        done = fio(node, "--rw=randrw", "--bs=4k", "--iodepth=8", "--number_ios=200", "--norandommap", "--fsync=50")
         check("fio", done.returncode == 0, err=done.stderr[-300:])
         run("udevadm", "settle")
         raw, live = reading.complete(), stats(dev)
