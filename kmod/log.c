@@ -121,15 +121,18 @@ static void nvl_log_times(const struct nvl_subsys *subsys, u64 busy, struct nvme
 static u32 nvl_log_smart(struct nvl_ctrl *ctrl)
 {
 	struct nvme_smart_log *log = ctrl->page;
+	struct nvc_health health;
 	struct nvc_counters c;
 
 	spin_lock(&ctrl->subsys->core_lock);
 	nvc_count(ctrl->subsys->core, &c);
+	nvc_health(ctrl->subsys->core, &health);
 	spin_unlock(&ctrl->subsys->core_lock);
-	log->critical_warning = nvl_health_warns(ctrl) ? NVME_SMART_CRIT_TEMPERATURE : 0;
+	log->critical_warning = nvl_health_warns(ctrl, &health);
 	put_unaligned_le16(READ_ONCE(ctrl->set->temperature), log->temperature);
-	log->avail_spare = 100;
-	log->spare_thresh = 10;
+	log->avail_spare = health.spare;
+	log->spare_thresh = NVL_SPARE_THRESHOLD;
+	log->percent_used = min(health.used, 255U);
 	nvl_log_units(log->data_units_read, c.bytes_read);
 	nvl_log_units(log->data_units_written, c.bytes_written);
 	put_unaligned_le64(c.reads + c.compares + c.retrieves, log->host_reads);

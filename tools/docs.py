@@ -313,6 +313,12 @@ together over `host_units`; 0 before anything was written. It is the last 64-bit
 accounts, as the standard's SMART log has no field for it:
 `nvme get-log /dev/nvme0 --log-id=0xc0 --log-len=512 -b | od -A n -t u8 -j 504`.
 
+SMART tells the health of what has flash. *Available spare* is what is left of the reserve, in percent: `usable_units` over what
+the drive needs to write, as a part of what a drive without a bad block has over it. *Percentage used* is `most_erases` (or of a
+zone) over `endurance`; 0 without one, 255 at most. Under a spare of 10 % bit 0 of the critical warning is set, and bit 3 when the
+medium can no longer be written. Hosts that enable these bits (feature 0Bh; Linux does not) get the events: 02h, spare below
+threshold; 00h, reliability compromised.
+
 ## A map that memory does not hold
 
 The map of an SSD takes 4 bytes for each 4 KiB: 1 GiB of memory for 1 TiB. Drives with less keep it on the medium, and a part of

@@ -472,6 +472,7 @@ u32 nvc_line_first(const struct ssd *s);
 u32 nvc_line_alloc(struct ssd *s);
 void nvc_line_free(struct ssd *s, u32 line);
 void nvc_line_plant(struct ssd *s);
+u64 nvc_line_least(const struct ssd *s);
 void nvc_line_reserves(struct ssd *s);
 void nvc_line_mark_bad(struct ssd *s, u32 line, u32 lane);
 

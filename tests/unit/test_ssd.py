@@ -448,6 +448,29 @@ def test_bad_blocks_shrink_a_drive_until_it_only_reads() -> None:
     assert device.submit(commands([Opcode.READ, Opcode.FLUSH]))["status"].tolist() == [0, 0]
 
 
+def test_health_is_what_is_left_of_the_reserve_and_used_of_the_endurance() -> None:
+    """Bad blocks are taken off the reserve; at its end the drive is read-only."""
+    device = drive(2048, dies=8, spare=800, erase_fail=20_000)
+    assert device.health() == {"spare": 100, "used": 0, "read_only": 0}
+    fill(device)
+    device.set_model(endurance=1_000_000)
+    spares = [100]
+    for seed in range(200):
+        device.submit(commands(Opcode.WRITE, np.random.default_rng(seed).integers(0, 2048, 500)))
+        health, now = device.health(), device.stats()
+        need = now["units"] + 7 * now["line_units"]
+        left = max(now["usable_units"] - need, 0) * 100 // (now["lines"] * now["line_units"] - need)
+        assert (health["spare"], health["read_only"]) == (left, now["read_only"])
+        spares.append(health["spare"])
+        if health["read_only"]:
+            break
+    assert spares[-1] == 0 and len(set(spares)) > 5 and spares == sorted(spares, reverse=True)
+    for endurance, most in ((1, 100), (7, 100 / 7), (0, 0)):
+        device.set_model(endurance=endurance)
+        assert device.health()["used"] == int(device.stats()["most_erases"] * most)
+    assert Device(Config(8)).health() == {"spare": 100, "used": 0, "read_only": 0}
+
+
 # The power goes
 
 

@@ -273,6 +273,16 @@ def test_a_read_with_fua_of_what_a_zone_would_keep_waits_for_nothing() -> None:
     assert [zone.wp - zone.start for zone in zones(device)][:2] == [6, 0]
 
 
+def test_a_drive_is_as_worn_as_the_zone_that_was_erased_most() -> None:
+    device = plain(endurance=8)
+    for _ in range(3):
+        due(device, Opcode.WRITE, SIZE)
+        due(device, Opcode.FLUSH)
+        done(device, ZoneAction.FINISH, 1)
+        done(device, ZoneAction.RESET, 1)
+    assert device.health() == {"spare": 100, "used": 300 // 8, "read_only": 0}
+
+
 def test_after_a_cut_a_device_takes_what_it_took_before() -> None:
     """Limits are kept: what is closed then counts as active."""
     device = drive(zone_max_active=3)

@@ -16,7 +16,6 @@ from pathlib import Path
 from kmod_common import (
     CONFIGFS,
     check,
-    controller,
     disk,
     equal,
     errno_of,
@@ -36,7 +35,7 @@ from kmod_common import (
     wait_for,
     write,
 )
-from kmod_ssd import REGION, SMALL
+from kmod_ssd import REGION, SMALL, smart_log
 from kmod_traced import CHECKOUT, Reading, twin
 
 MIB = 1 << 20
@@ -136,10 +135,7 @@ def pull(device: Path, seed: int, ledger: Ledger, least: int) -> None:
 
 def smart(device: Path) -> tuple[int, int]:
     """Power cycles and unsafe shutdowns."""
-    data = page_buffer(512)
-    with open(f"/dev/{controller(device).name}", "rb") as node:
-        passthru(node.fileno(), opcode=2, nsid=0xFFFFFFFF, data=data, cdw10=2 | 127 << 16)
-    return struct.unpack_from("<QQQQQ", data.raw, 112)[::4]
+    return struct.unpack_from("<QQQQQ", smart_log(device), 112)[::4]
 
 
 def cuts(args: argparse.Namespace) -> None:

@@ -4,11 +4,13 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import ctypes
 import errno
 import json
 import mmap
 import os
+import socket
 import struct
 import subprocess
 import sys
@@ -34,6 +36,7 @@ from kmod_common import (
     size,
     stats,
     unload,
+    wait_for,
     write,
 )
 from kmod_traced import Reading, twin
@@ -167,6 +170,74 @@ def trimmed(dev: Path, node: Path) -> None:
     check("mapped units", after == 0 < before, before=before, after=after)
 
 
+def smart_log(dev: Path) -> bytes:
+    """SMART, of the controller."""
+    data = page_buffer(512)
+    with open(f"/dev/{controller(dev).name}", "rb") as node:
+        equal("SMART", passthru(node.fileno(), opcode=0x02, nsid=0xFFFFFFFF, data=data, cdw10=2 | 127 << 16)[0], 0)
+    return bytes(data.raw)
+
+
+def health(dev: Path) -> tuple[int, ...]:
+    """SMART's critical warning, available spare, its threshold, percentage used."""
+    log = smart_log(dev)
+    return log[0], *log[3:6]
+
+
+class Events:
+    """Asynchronous events of health, as the driver hands them on to whoever listens."""
+
+    def __init__(self, dev: Path) -> None:
+        self.name = controller(dev).name.encode()
+        self.ctrl = os.open(f"/dev/{self.name.decode()}", os.O_RDWR)
+        self.socket = socket.socket(socket.AF_NETLINK, socket.SOCK_DGRAM, 15)  # NETLINK_KOBJECT_UEVENT
+        self.socket.setblocking(False)
+        self.socket.bind((0, 1))
+        self.seen: list[int] = []
+
+    def enable(self, warnings: int) -> None:
+        """Have these critical warnings told, beside what the driver wants."""
+        _, wanted = passthru(self.ctrl, opcode=0x0A, cdw10=0x0B)
+        equal("events", passthru(self.ctrl, opcode=0x09, cdw10=0x0B, cdw11=wanted & ~0xFF | warnings)[0], 0)
+
+    def so_far(self) -> list[int]:
+        """Log, information and type of each since the beginning."""
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                words = self.socket.recv(8192).split(b"\0")
+                if any(word.endswith(b"/" + self.name) for word in words):
+                    self.seen += [int(word[9:], 0) for word in words if word.startswith(b"NVME_AEN=")]
+        return self.seen
+
+    def close(self) -> None:
+        self.socket.close()
+        os.close(self.ctrl)
+
+
+def worn(args: argparse.Namespace) -> None:
+    """Blocks go bad until there is no reserve: SMART says how far it has come, and warns who wants to be warned."""
+    medium = SMALL | {"erase_fail": 300_000, "endurance": 0}
+    with device(size(args.start), "ssd", medium, vwc=1, seed=7, cpus=args.cpus) as dev:
+        node, events = disk(dev), Events(dev)
+        equal("as new", health(dev), (0, 100, 10, 0))
+        writes = ("--rw=randwrite", "--bs=4k", "--iodepth=8", "--norandommap")
+        done = fio(node, *writes, "--number_ios=60000", deadline=240)
+        check("writes end", done.returncode != 0, err=done.stderr[-300:])
+        s = stats(dev)
+        equal("it only reads", (s["read_only"], len(node.read_bytes())), (1, REGION - (1 << 20)))
+        equal("no reserve, and read-only", health(dev), (1 | 8, 0, 10, 0))
+        equal("endurance, in use", write(dev / "medium/endurance", 1_000_000), 0)
+        equal("hardly used", health(dev)[3], s["most_erases"] * 100 // 1_000_000)
+        equal("endurance, in use", write(dev / "medium/endurance", 1), 0)
+        equal("beyond what it stands", health(dev)[3], min(s["most_erases"] * 100, 255))
+        equal("nobody wanted to be told", events.so_far(), [])
+        for warnings, told in ((8, [0x020001]), (8 | 1, [0x020001, 0x020201])):
+            events.enable(warnings)
+            wait_for(f"event {told[-1]:x}h", lambda told=told: events.so_far() == told, 10)
+        equal("each once", events.so_far(), [0x020001, 0x020201])
+        events.close()
+
+
 def ssd(args: argparse.Namespace) -> None:
     """Everything an SSD is asked for, traced."""
     with device(size(args.start), "ssd", SMALL, vwc=1, seed=7, cpus=args.cpus, trace=16384, trace_lossless=1) as dev:
@@ -232,6 +303,7 @@ def body(args: argparse.Namespace) -> None:
     equal("load", load(args.module), 0)
     ssd(args)
     small_map(args)
+    worn(args)
     hdd(args)
     equal("unload", unload(), 0)
 
