@@ -221,7 +221,7 @@ def worn(args: argparse.Namespace) -> None:
         node, events = disk(dev), Events(dev)
         equal("as new", health(dev), (0, 100, 10, 0))
         writes = ("--rw=randwrite", "--bs=4k", "--iodepth=8", "--norandommap")
-        done = fio(node, *writes, "--number_ios=60000", deadline=240)
+        done = fio(node, *writes, "--io_size=1G", deadline=240)
         check("writes end", done.returncode != 0, err=done.stderr[-300:])
         s = stats(dev)
         equal("it only reads", (s["read_only"], len(node.read_bytes())), (1, REGION - (1 << 20)))
