@@ -319,6 +319,12 @@ zone) over `endurance`; 0 without one, 255 at most. Under a spare of 10 % bit 0 
 medium can no longer be written. Hosts that enable these bits (feature 0Bh; Linux does not) get the events: 02h, spare below
 threshold; 00h, reliability compromised.
 
+With an `awupf` an SSD of 512-byte blocks has its namespaces say what is atomic (NAWUN, NAWUPF and their boundaries, of which
+Linux makes atomic writes): a write inside one page of 4 KiB is seen whole or not at all, and a power cut tears no write there of
+up to `awupf`, or the page. The model, and so the simulator and every cut, keeps larger writes whole too; but others may see them
+half done, so they are not promised. A read with FUA, a Compare or a Verify has what it reads put on the medium before, as a Flush
+does, if a cut might take it back.
+
 ## A map that memory does not hold
 
 The map of an SSD takes 4 bytes for each 4 KiB: 1 GiB of memory for 1 TiB. Drives with less keep it on the medium, and a part of

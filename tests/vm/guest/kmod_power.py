@@ -16,6 +16,7 @@ from pathlib import Path
 from kmod_common import (
     CONFIGFS,
     check,
+    controller,
     disk,
     equal,
     errno_of,
@@ -199,6 +200,71 @@ def forced(args: argparse.Namespace) -> None:
             with open(disk(device), "rb") as node:
                 node.seek(8 * to * BLOCK)
                 check(f"what a cut leaves of {act.__name__}, flags {fua:x}h", node.read(BLOCK) == left)
+
+
+class Halver(threading.Thread):
+    """Writes a page of eight blocks of 512 bytes again and again, and deallocates its first half after even versions, its second
+    after odd ones."""
+
+    def __init__(self, node: Path, versions: int) -> None:
+        super().__init__()
+        self.node, self.versions, self.statuses = node, versions, set[int]()
+        self.start()
+
+    def run(self) -> None:
+        fd = os.open(self.node, os.O_WRONLY | os.O_DIRECT)
+        buffer = mmap.mmap(-1, BLOCK)
+        for version in range(1, self.versions):
+            buffer[:] = stamped(0, version)
+            os.pwritev(fd, [buffer], 0)
+            self.statuses.add(io(fd, 0x08, version % 2 * 4, 3))
+        os.close(fd)
+
+
+def seen_torn(page: bytes) -> bool:
+    """Whether a page is neither a version nor what is left of it."""
+    versions = [struct.unpack_from("<QQ", page, at)[1] for at in range(0, BLOCK, 512)]
+    version = max(versions)
+    halved = [0, version] if version % 2 == 0 else [version, 0]
+    return versions not in ([version] * 8, [v for v in halved for _ in range(4)])
+
+
+def atomic(args: argparse.Namespace) -> None:
+    """What Identify says of blocks of 512 bytes: a page is written as one, and a cut tears no more of it than is said."""
+    settings = {"kind": "ssd", "memmap_start": size(args.start), "memmap_size": REGION, "vwc": 1, "cpus": args.cpus}
+    for awupf, block, told in ((0, 512, (0, 0, 0, 0, 0, 0)), (3, 512, (7, 3, 0, 7, 0, 7)), (200, 4096, (0, 0, 0, 0, 0, 0)),
+                               (200, 512, (7, 7, 0, 7, 0, 7))):
+        medium = {f"medium/{name}": value for name, value in (SLOW | {"awupf": awupf}).items()}
+        with powered("p", **settings, **medium, block_size=block) as device:
+            data = page_buffer()
+            with open(f"/dev/{controller(device).name}", "rb") as node:
+                passthru(node.fileno(), opcode=6, nsid=1, data=data)
+            equal(f"NAWUN, NAWUPF, NACWU, NABSN, NABO, NABSPF of {awupf}", struct.unpack_from("<6H", data, 34), told)
+            equal("and that these count", data.raw[24] >> 1 & 1, any(told))
+            if told[1] < 7:
+                continue
+            halver, pages, buffer = Halver(disk(device), 1500), 0, mmap.mmap(-1, BLOCK)
+            fd = os.open(disk(device), os.O_RDONLY | os.O_DIRECT)
+            torn = []
+            while halver.is_alive():
+                os.preadv(fd, [buffer], 0)
+                pages += 1
+                torn += [buffer[:]] if seen_torn(buffer[:]) else []
+            os.close(fd)
+            equal("Write Zeroes", halver.statuses, {0})
+            check("a page is never seen torn", pages > 100 and not torn, pages=pages, torn=len(torn))
+            ledger = Ledger()
+            equal("as new", write_zeroes(disk(device)), 0)
+            pull(device, 1, ledger, 300)
+
+
+def write_zeroes(node: Path) -> int:
+    """Page 0 reads as zeros, for good."""
+    fd = os.open(node, os.O_RDWR)
+    status = io(fd, 0x08, 0, PER_BLOCK - 1)
+    os.fsync(fd)
+    os.close(fd)
+    return status
 
 
 def protected(args: argparse.Namespace) -> None:
@@ -435,6 +501,7 @@ def body(args: argparse.Namespace) -> None:
     equal("load", load(args.module), 0)
     cuts(args)
     forced(args)
+    atomic(args)
     protected(args)
     held(args)
     live(args)
