@@ -6,6 +6,7 @@
 #include <linux/nvme.h>
 #include <linux/spinlock.h>
 
+#include "nvc_ssd.h"
 #include "queue.h"
 
 #define NVL_MAX_AERS		4
@@ -73,12 +74,16 @@ struct nvl_error_log {
  * @NVL_EVENT_TEMPERATURE: the temperature went beyond a threshold
  * @NVL_EVENT_NAMESPACE: a namespace changed
  * @NVL_EVENT_ZONES: the controller changed zones
+ * @NVL_EVENT_SPARE: few blocks are in reserve
+ * @NVL_EVENT_MEDIA: the medium can no longer be written
  */
 enum nvl_event {
 	NVL_EVENT_DOORBELL,
 	NVL_EVENT_TEMPERATURE,
 	NVL_EVENT_NAMESPACE,
 	NVL_EVENT_ZONES,
+	NVL_EVENT_SPARE,
+	NVL_EVENT_MEDIA,
 };
 
 /**
@@ -104,11 +109,12 @@ u16 nvl_admin_reply(struct nvl_ctrl *ctrl, const struct nvme_command *cmd,
 		    const void *data, u32 have, u32 len);
 
 /* event.c */
+#define NVL_SPARE_THRESHOLD	10	/* percent */
 void nvl_event(struct nvl_ctrl *ctrl, enum nvl_event event);
 void nvl_events_reset(struct nvl_ctrl *ctrl);
 void nvl_events_seen(struct nvl_ctrl *ctrl, u8 log);
 bool nvl_events_post(struct nvl_ctrl *ctrl);
-bool nvl_health_warns(const struct nvl_ctrl *ctrl);
+u8 nvl_health_warns(const struct nvl_ctrl *ctrl, const struct nvc_health *health);
 void nvl_health_poll(struct nvl_ctrl *ctrl);
 
 /* namespace.c */

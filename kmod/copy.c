@@ -204,18 +204,22 @@ static u32 nvl_io_run(struct nvl_io *io, u64 slba, u32 nlb, bool *written)
 	return run;
 }
 
+/* What holds data must not change from one stretch to the next: a page would be seen torn. */
 static bool nvl_io_take_mixed(struct nvl_io *io, struct nvl_cursor *at)
 {
+	struct nvl_subsys *subsys = io->w->ctrl->subsys;
 	u64 slba = io->core.slba;
 	u32 left = io->core.nlb;
 	bool good = true;
 	bool written;
 	u32 run;
 
+	spin_lock(&subsys->core_lock);
 	for (; left && good; left -= run, slba += run) {
-		run = nvl_io_run(io, slba, left, &written);
+		run = nvc_run(subsys->core, io->core.nsid, slba, left, &written);
 		good = nvl_io_take(io, at, slba, run, written);
 	}
+	spin_unlock(&subsys->core_lock);
 	return good;
 }
 

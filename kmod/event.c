@@ -2,11 +2,15 @@
 /* Asynchronous events (NVMe 1.4, 5.2), and the health that gives rise to some. */
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
 
-#include "nvlab.h"
+#include <linux/jiffies.h>
 
-/* Bits of the Asynchronous Event Configuration. */
-#define NVL_ASYNC_TEMPERATURE	BIT(1)
+#include "nvlab.h"
+#include "trace.h"
+
+/* Bits of the Asynchronous Event Configuration; those below are SMART's Critical Warnings. */
 #define NVL_ASYNC_NAMESPACE	BIT(8)
+
+#define NVL_HEALTH_EVERY	(HZ / 10)
 
 /* What an event says, and which log tells more. */
 struct nvl_event_kind {
@@ -19,11 +23,16 @@ struct nvl_event_kind {
 
 static const struct nvl_event_kind nvl_event_kinds[] = {
 	[NVL_EVENT_DOORBELL] = { NVME_AER_ERROR, 1, NVME_LOG_ERROR, 0 },
-	[NVL_EVENT_TEMPERATURE] = { NVME_AER_SMART, 1, NVME_LOG_SMART, NVL_ASYNC_TEMPERATURE },
+	[NVL_EVENT_TEMPERATURE] = {
+		NVME_AER_SMART, 1, NVME_LOG_SMART, NVME_SMART_CRIT_TEMPERATURE
+	},
 	[NVL_EVENT_NAMESPACE] = { NVME_AER_NOTICE, 0, NVME_LOG_CHANGED_NS, NVL_ASYNC_NAMESPACE },
 	[NVL_EVENT_ZONES] = {
 		NVME_AER_NOTICE, 0xef, NVL_LOG_ZONES, NVL_ASYNC_ZONES, NVL_FIRST_NSID
 	},
+	[NVL_EVENT_SPARE] = { NVME_AER_SMART, 2, NVME_LOG_SMART, NVME_SMART_CRIT_SPARE },
+	/* reliability: 1.4 counts the medium's being read-only among what compromises it */
+	[NVL_EVENT_MEDIA] = { NVME_AER_SMART, 0, NVME_LOG_SMART, NVME_SMART_CRIT_MEDIA },
 };
 
 /**
@@ -46,7 +55,7 @@ void nvl_events_reset(struct nvl_ctrl *ctrl)
 	ctrl->nr_aers = 0;
 	ctrl->events = 0;
 	ctrl->masked = 0;
-	ctrl->hot = false;
+	ctrl->warned = 0;
 	bitmap_zero(ctrl->changed, NVC_MAX_NS + 1);
 }
 
@@ -105,29 +114,50 @@ bool nvl_events_post(struct nvl_ctrl *ctrl)
 }
 
 /**
- * nvl_health_warns() - whether the temperature is beyond a threshold
+ * nvl_health_warns() - what is critical
  * @ctrl: the controller
+ * @health: how worn its device is
  *
- * Return: true if so.
+ * Return: bits of SMART's Critical Warning.
  */
-bool nvl_health_warns(const struct nvl_ctrl *ctrl)
+u8 nvl_health_warns(const struct nvl_ctrl *ctrl, const struct nvc_health *health)
 {
 	u16 kelvin = READ_ONCE(ctrl->set->temperature);
+	u8 warns = 0;
 
-	return kelvin >= ctrl->feat.temperature[0] || kelvin <= ctrl->feat.temperature[1];
+	if (health->spare < NVL_SPARE_THRESHOLD)
+		warns |= NVME_SMART_CRIT_SPARE;
+	if (kelvin >= ctrl->feat.temperature[0] || kelvin <= ctrl->feat.temperature[1])
+		warns |= NVME_SMART_CRIT_TEMPERATURE;
+	if (health->read_only)
+		warns |= NVME_SMART_CRIT_MEDIA;
+	return warns;
+}
+
+/* Wear is slow, and looking at it takes the core's lock. */
+static const struct nvc_health *nvl_health_look(struct nvl_ctrl *ctrl)
+{
+	if (!ctrl->looked || time_after(jiffies, ctrl->looked + NVL_HEALTH_EVERY)) {
+		nvl_core_health(ctrl->subsys, &ctrl->health);
+		ctrl->looked = jiffies | 1; /* never 0 */
+	}
+	return &ctrl->health;
 }
 
 /**
  * nvl_health_poll() - see whether the host must be warned
  * @ctrl: the controller
  *
- * Once, until it is well again.
+ * Once of each warning, until it is well again.
  */
 void nvl_health_poll(struct nvl_ctrl *ctrl)
 {
-	bool hot = nvl_health_warns(ctrl) && ctrl->feat.async_config & NVL_ASYNC_TEMPERATURE;
+	u8 warns = nvl_health_warns(ctrl, nvl_health_look(ctrl)) & ctrl->feat.async_config;
+	unsigned int event;
 
-	if (hot && !ctrl->hot)
-		set_bit(NVL_EVENT_TEMPERATURE, &ctrl->events);
-	ctrl->hot = hot;
+	for (event = 0; event < ARRAY_SIZE(nvl_event_kinds); event++)
+		if (nvl_event_kinds[event].type == NVME_AER_SMART &&
+		    nvl_event_kinds[event].wanted & warns & ~ctrl->warned)
+			set_bit(event, &ctrl->events);
+	ctrl->warned = warns;
 }

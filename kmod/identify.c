@@ -153,6 +153,24 @@ static void nvl_fill_copy(struct nvme_id_ns *id, u8 block_shift)
 	((u8 *)id)[NVL_ID_NS_MSRC] = NVC_MAX_SOURCES - 1;
 }
 
+/*
+ * Of an SSD that says so: what lies in one page of 4 KiB is written as one, as storage is
+ * touched a page at a time, and no power cut tears as much of it as the model has it.
+ */
+static void nvl_fill_atomic(const struct nvl_ctrl *ctrl, u8 block_shift, struct nvme_id_ns *id)
+{
+	u16 page = (SZ_4K >> block_shift) - 1; /* blocks, counted from zero */
+	u32 awupf = ctrl->set->medium.awupf;
+
+	if (ctrl->set->kind != NVC_SSD || !awupf || !page)
+		return;
+	id->nsfeat |= NVME_NS_FEAT_ATOMICS;
+	id->nawun = cpu_to_le16(page);
+	id->nawupf = cpu_to_le16(min_t(u32, awupf, page));
+	id->nabsn = cpu_to_le16(page);
+	id->nabspf = cpu_to_le16(page);
+}
+
 static void nvl_identify_ns(const struct nvl_ctrl *ctrl, u32 nsid, struct nvme_id_ns *id)
 {
 	const struct nvc_ns *ns = nvc_ns_get(ctrl->subsys->core, nsid);
@@ -166,6 +184,7 @@ static void nvl_identify_ns(const struct nvl_ctrl *ctrl, u32 nsid, struct nvme_i
 	id->nsattr = ns->flags & NVC_NS_PROTECTED ? 1 : 0;
 	put_unaligned_le64(ns->bytes, id->nvmcap);
 	nvl_fill_copy(id, ns->block_shift);
+	nvl_fill_atomic(ctrl, ns->block_shift, id);
 	put_unaligned_le16(!!nvl_handles(ctrl), (u8 *)id + NVL_ID_NS_ENDGID);
 	nvl_ns_ids(ctrl, nsid, id->nguid, id->eui64);
 }

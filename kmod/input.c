@@ -201,6 +201,18 @@ void nvl_core_stats(struct nvl_subsys *subsys, struct nvc_ssd_stats *stats)
 }
 
 /**
+ * nvl_core_health() - how worn a device is
+ * @subsys: the subsystem
+ * @health: a copy
+ */
+void nvl_core_health(struct nvl_subsys *subsys, struct nvc_health *health)
+{
+	spin_lock(&subsys->core_lock);
+	nvc_health(subsys->core, health);
+	spin_unlock(&subsys->core_lock);
+}
+
+/**
  * nvl_core_cache() - the volatile write cache was enabled or disabled
  * @subsys: the subsystem
  * @ctrl: for which of its controllers, from 0

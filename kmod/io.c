@@ -42,12 +42,20 @@ u16 nvl_io_map(struct nvl_io *io, u32 bytes)
 			   &io->nr_segments);
 }
 
+/* Bit 30 of double word 12, of all commands that have it. */
+static void nvl_io_fua(struct nvl_io *io)
+{
+	if (le16_to_cpu(io->cmd->rw.control) & NVME_RW_FUA)
+		io->core.flags |= NVC_FUA;
+}
+
 static u16 nvl_io_rw(struct nvl_io *io)
 {
 	u32 bytes = io->core.nlb << io->shift;
 
 	if (bytes > nvl_max_transfer(io->w->ctrl))
 		return NVME_SC_INVALID_FIELD | NVL_DNR;
+	nvl_io_fua(io);
 	return nvl_io_map(io, bytes);
 }
 
@@ -97,6 +105,7 @@ static u16 nvl_io_sources(struct nvl_io *io)
 
 	if (cdw12 & NVL_COPY_FORMAT || status)
 		return NVME_SC_INVALID_FIELD | NVL_DNR;
+	nvl_io_fua(io);
 	status = nvl_io_list(io, nr, sizeof(*list));
 	for (i = 0; !status && i < nr; i++) {
 		w->ranges[i].slba = le64_to_cpu(list[i].slba);
@@ -125,12 +134,13 @@ u16 nvl_io_parse_data(struct nvl_io *io)
 	case NVC_READ:
 	case NVC_COMPARE:
 	case NVC_ZONE_APPEND:
-		if (control & NVME_RW_FUA)
-			io->core.flags = NVC_FUA;
 		return nvl_io_rw(io);
 	case NVC_WRITE_ZEROES:
 		if (control & NVL_WZ_DEAC)
 			io->core.flags = NVC_DEALLOCATE;
+		fallthrough;
+	case NVC_VERIFY:
+		nvl_io_fua(io);
 		return 0;
 	case NVC_DSM:
 		return nvl_io_dsm(io);

@@ -13,6 +13,9 @@
 
 /* Vendor specific. */
 #define NVL_LOG_SSD	0xc0
+#define NVL_LOG_SSD_WORDS	64
+/* Word of it, the last: write amplification, wherever the accounts before it end. */
+#define NVL_LOG_SSD_WAF	(NVL_LOG_SSD_WORDS - 1)
 
 /* The byte of the command that is wrong, if the status tells: bits 7:0. */
 static u16 nvl_log_location(u16 status)
@@ -118,15 +121,18 @@ static void nvl_log_times(const struct nvl_subsys *subsys, u64 busy, struct nvme
 static u32 nvl_log_smart(struct nvl_ctrl *ctrl)
 {
 	struct nvme_smart_log *log = ctrl->page;
+	struct nvc_health health;
 	struct nvc_counters c;
 
 	spin_lock(&ctrl->subsys->core_lock);
 	nvc_count(ctrl->subsys->core, &c);
+	nvc_health(ctrl->subsys->core, &health);
 	spin_unlock(&ctrl->subsys->core_lock);
-	log->critical_warning = nvl_health_warns(ctrl) ? NVME_SMART_CRIT_TEMPERATURE : 0;
+	log->critical_warning = nvl_health_warns(ctrl, &health);
 	put_unaligned_le16(READ_ONCE(ctrl->set->temperature), log->temperature);
-	log->avail_spare = 100;
-	log->spare_thresh = 10;
+	log->avail_spare = health.spare;
+	log->spare_thresh = NVL_SPARE_THRESHOLD;
+	log->percent_used = min(health.used, 255U);
 	nvl_log_units(log->data_units_read, c.bytes_read);
 	nvl_log_units(log->data_units_written, c.bytes_written);
 	put_unaligned_le64(c.reads + c.compares + c.retrieves, log->host_reads);
@@ -254,17 +260,19 @@ static u32 nvl_log_effects(struct nvl_ctrl *ctrl, u8 csi)
 	return sizeof(*log);
 }
 
-/* Of the vendor: struct nvc_ssd_stats, what write amplification is made of. */
+/* Of the vendor: struct nvc_ssd_stats, and the write amplification it makes. */
 static u32 nvl_log_ssd(struct nvl_ctrl *ctrl)
 {
 	struct nvc_ssd_stats stats;
 	__le64 *log = ctrl->page;
 	int i;
 
+	BUILD_BUG_ON(sizeof(stats) > NVL_LOG_SSD_WAF * sizeof(*log));
 	nvl_core_stats(ctrl->subsys, &stats);
 	for (i = 0; i < sizeof(stats) / sizeof(u64); i++)
 		log[i] = cpu_to_le64(((u64 *)&stats)[i]);
-	return SZ_512;
+	log[NVL_LOG_SSD_WAF] = cpu_to_le64(nvl_waf(&stats));
+	return NVL_LOG_SSD_WORDS * sizeof(*log);
 }
 
 /* The Changed Zone List: a count, and the zones by their first block. */

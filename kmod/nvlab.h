@@ -24,7 +24,7 @@
 #include "admin.h"
 #include "device.h"
 #include "irq.h"
-#include "nvc.h"
+#include "nvc_ssd.h"
 #include "queue.h"
 #include "subsys.h"
 
@@ -121,7 +121,9 @@ enum nvl_trouble {
  * @feat: features
  * @coalescing: of @feat, for workers to see
  * @reset_at: when the controller was last reset, ns
- * @hot: the temperature is beyond a threshold, and the host was told
+ * @health: as it was when it was last looked at
+ * @looked: jiffies, when that was
+ * @warned: critical warnings that the host was told, as bits of SMART's
  * @vector_config: coalescing disabled, by vector
  * @aers: identifiers of the asynchronous event requests held
  * @nr_aers: how many
@@ -178,7 +180,9 @@ struct nvl_ctrl {
 	struct nvl_features feat;
 	u32 coalescing;
 	u64 reset_at;
-	bool hot;
+	struct nvc_health health;
+	unsigned long looked;
+	u8 warned;
 	DECLARE_BITMAP(vector_config, NVL_MAX_QUEUES + 1);
 	u16 aers[NVL_MAX_AERS];
 	u8 nr_aers;
@@ -230,6 +234,7 @@ void nvl_stats_exit(void);
 void nvl_stats_add(struct nvl_ctrl *ctrl);
 void nvl_stats_del(struct nvl_ctrl *ctrl);
 ssize_t nvl_device_stats(struct nvl_device *device, char *page);
+u64 nvl_waf(const struct nvc_ssd_stats *stats);
 
 /* fault.c */
 void nvl_faults_init(struct nvl_device *device);

@@ -3,6 +3,7 @@
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
 
 #include <linux/debugfs.h>
+#include <linux/math64.h>
 #include <linux/minmax.h>
 #include <linux/seq_file.h>
 
@@ -84,18 +85,19 @@ static ssize_t nvl_stats_core(struct nvl_subsys *subsys, char *page)
 	return sysfs_emit(page,
 			  "reads %llu\nwrites %llu\nflushes %llu\nzeroes %llu\ndsms %llu\n"
 			  "blocks_read %llu\nblocks_written %llu\nblocks_zeroed %llu\n"
-			  "blocks_deallocated %llu\nfaults %llu\n"
+			  "blocks_deallocated %llu\nbytes_read %llu\nbytes_written %llu\nfaults %llu\n"
 			  "uncorrectables %llu\ncompares %llu\nverifies %llu\ncopies %llu\n"
 			  "blocks_copied %llu\nmedia_errors %llu\nbusy %llu\n"
 			  "appends %llu\nzone_sends %llu\nzone_receives %llu\n"
 			  "zone_changes %llu\nstores %llu\nretrieves %llu\ndeletes %llu\n"
-			  "lists %llu\nexists %llu\n",
+			  "lists %llu\nexists %llu\nio_sends %llu\nio_receives %llu\n",
 			  c.reads, c.writes, c.flushes, c.zeroes, c.dsms, c.blocks_read,
-			  c.blocks_written, c.blocks_zeroed, c.blocks_deallocated, c.faults,
+			  c.blocks_written, c.blocks_zeroed, c.blocks_deallocated, c.bytes_read,
+			  c.bytes_written, c.faults,
 			  c.uncorrectables, c.compares, c.verifies, c.copies,
 			  c.blocks_copied, c.media_errors, c.busy, c.appends, c.zone_sends,
 			  c.zone_receives, c.zone_changes, c.stores, c.retrieves, c.deletes,
-			  c.lists, c.exists);
+			  c.lists, c.exists, c.io_sends, c.io_receives);
 }
 
 struct nvl_account {
@@ -151,6 +153,20 @@ static const struct nvl_account nvl_accounts[] = {
 	NVL_ACCOUNT(map_moved),
 };
 
+/**
+ * nvl_waf() - write amplification
+ * @stats: accounts of an SSD
+ *
+ * Return: units written for hosts, for the drive itself and for nothing over those for
+ * hosts, in thousandths; 0 before the first of these.
+ */
+u64 nvl_waf(const struct nvc_ssd_stats *stats)
+{
+	u64 all = stats->host_units + stats->gc_units + stats->pad_units + stats->map_units;
+
+	return stats->host_units ? div64_u64(all * 1000, stats->host_units) : 0;
+}
+
 /* What an SSD has done since its power went on. */
 static ssize_t nvl_stats_ssd(struct nvl_subsys *subsys, char *page, ssize_t len)
 {
@@ -163,6 +179,7 @@ static ssize_t nvl_stats_ssd(struct nvl_subsys *subsys, char *page, ssize_t len)
 	for (i = 0; i < ARRAY_SIZE(nvl_accounts); i++)
 		len += sysfs_emit_at(page, len, "%s %llu\n", nvl_accounts[i].name,
 				     *(u64 *)((u8 *)&stats + nvl_accounts[i].offset));
+	len += sysfs_emit_at(page, len, "waf %llu\n", nvl_waf(&stats));
 	return len - start;
 }
 

@@ -214,6 +214,7 @@ int nvl_core_timing(struct nvl_subsys *subsys, const struct nvc_timing *timing);
 void nvl_core_cache(struct nvl_subsys *subsys, u16 ctrl, bool on);
 int nvl_core_ns(struct nvl_subsys *subsys, const struct nvc_ns_change *change);
 int nvl_core_model(struct nvl_subsys *subsys, const struct nvc_model *model);
+void nvl_core_health(struct nvl_subsys *subsys, struct nvc_health *health);
 void nvl_core_stats(struct nvl_subsys *subsys, struct nvc_ssd_stats *stats);
 int nvl_core_rule(struct nvl_subsys *subsys, u32 slot, const struct nvc_rule *rule);
 

@@ -306,6 +306,25 @@ read_lsb = { value = 61_000, unit = "ns", source = "measured: fio, 4 KiB random 
 
 
 WEAR = """\
+## What a drive says of itself
+
+`waf` in `stats` is the write amplification so far, in thousandths: `host_units`, `gc_units`, `pad_units` and `map_units`
+together over `host_units`; 0 before anything was written. It is the last 64-bit number of log page C0h too (byte 504), behind the
+accounts, as the standard's SMART log has no field for it:
+`nvme get-log /dev/nvme0 --log-id=0xc0 --log-len=512 -b | od -A n -t u8 -j 504`.
+
+SMART tells the health of what has flash. *Available spare* is what is left of the reserve, in percent: `usable_units` over what
+the drive needs to write, as a part of what a drive without a bad block has over it. *Percentage used* is `most_erases` (or of a
+zone) over `endurance`; 0 without one, 255 at most. Under a spare of 10 % bit 0 of the critical warning is set, and bit 3 when the
+medium can no longer be written. Hosts that enable these bits (feature 0Bh; Linux does not) get the events: 02h, spare below
+threshold; 00h, reliability compromised.
+
+With an `awupf` an SSD of 512-byte blocks has its namespaces say what is atomic (NAWUN, NAWUPF and their boundaries, of which
+Linux makes atomic writes): a write inside one page of 4 KiB is seen whole or not at all, and a power cut tears no write there of
+up to `awupf`, or the page. The model, and so the simulator and every cut, keeps larger writes whole too; but others may see them
+half done, so they are not promised. A read with FUA, a Compare or a Verify has what it reads put on the medium before, as a Flush
+does, if a cut might take it back.
+
 ## A map that memory does not hold
 
 The map of an SSD takes 4 bytes for each 4 KiB: 1 GiB of memory for 1 TiB. Drives with less keep it on the medium, and a part of

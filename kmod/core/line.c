@@ -164,13 +164,16 @@ void nvc_line_free(struct ssd *s, u32 line)
 	s->free_lines++;
 }
 
+/* Units on good blocks that a drive needs to write. */
+u64 nvc_line_least(const struct ssd *s)
+{
+	return s->shape.units + (u64)(s->shape.spare_lines - 1) * s->shape.per_line;
+}
+
 /* A drive without reserves stops writing. */
 void nvc_line_reserves(struct ssd *s)
 {
-	const struct ssd_shape *g = &s->shape;
-	u64 least = g->units + (u64)(g->spare_lines - 1) * g->per_line;
-
-	s->stats.read_only |= g->lines && s->stats.usable_units < least;
+	s->stats.read_only |= s->shape.lines && s->stats.usable_units < nvc_line_least(s);
 }
 
 /* A block is bad from here on. */

@@ -141,7 +141,8 @@ enum nvc_opcode {
 
 /**
  * enum nvc_flags - what else a command asks for
- * @NVC_FUA: Force Unit Access
+ * @NVC_FUA: Force Unit Access: what is written is on the medium before the command
+ *	is due; and so is what is read, compared or verified
  * @NVC_DEALLOCATE: DEAC of Write Zeroes, AD of Dataset Management. Without it
  *	Dataset Management is a hint, and changes nothing
  * @NVC_ALL_ZONES: Select All of Zone Management Send

@@ -109,6 +109,20 @@ struct nvc_ssd_stats {
 };
 
 /**
+ * struct nvc_health - how worn a device is
+ * @spare: percent of the blocks in reserve that are left, until the drive must stop
+ *	writing; 100 of what has none
+ * @used: percent of the endurance that the line or zone erased most often has seen; may
+ *	be more than 100; 0 where there is no such number
+ * @read_only: it can no longer be written
+ */
+struct nvc_health {
+	u32 spare;
+	u32 used;
+	u32 read_only;
+};
+
+/**
  * struct nvc_lost - what a power cut undoes of a write
  * @seq: number of the write; restore what was there before it
  * @first: first sector of the medium: its byte divided by 512
@@ -153,6 +167,13 @@ struct nvc_snapshot {
 void nvc_stats(const struct nvc *c, struct nvc_ssd_stats *stats);
 
 /**
+ * nvc_health() - read how worn a device is
+ * @c: the device
+ * @health: a copy; of another kind it is as new
+ */
+void nvc_health(const struct nvc *c, struct nvc_health *health);
+
+/**
  * nvc_place() - where a mapping unit lies
  * @c: the device, with an SSD inside
  * @unit: 4 KiB unit, inside the device
@@ -191,8 +212,8 @@ u32 nvc_undo_units(const struct nvc *c);
  * @lost: nvc_undo_units() entries: what to restore, in this order
  * @ready: ns, when the device works again
  *
- * Nothing is lost that was due before a Flush or a FUA write that was due by
- * @now. Takes a sequence number.
+ * Nothing is lost that was due before a Flush that was due by @now, that was written
+ * with FUA and due by then, or read so. Takes a sequence number.
  *
  * Return: entries of @lost.
  */

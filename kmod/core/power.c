@@ -34,7 +34,59 @@ static u32 group_length(struct ssd *s, u32 back)
 	return n;
 }
 
-/* The sectors of the write read as they did before it. */
+/* Whether any part of a write is not on the medium. */
+static bool group_flies(const struct nvc *c, u32 back, u32 length)
+{
+	while (length--)
+		if (in_flight(c, undo_before(ssd_of(c), back + length)))
+			return true;
+	return false;
+}
+
+/* The sectors of a part of a write. */
+static struct nvc_extent part_extent(const struct ssd_undo *entry)
+{
+	return (struct nvc_extent){
+		(u64)entry->unit * SSD_UNIT_SECTORS + entry->first, entry->count
+	};
+}
+
+static bool group_touches(struct ssd *s, u32 back, u32 length, struct nvc_extent at)
+{
+	while (length--) {
+		struct nvc_extent part = part_extent(undo_before(s, back + length));
+
+		if (part.first < at.first + at.count && at.first < part.first + part.count)
+			return true;
+	}
+	return false;
+}
+
+/**
+ * nvc_ssd_risks() - whether a power cut might take back what was written
+ * @c: the device
+ * @at: sectors
+ *
+ * Return: true if a part of them, or of a write that falls with them, is not on the
+ * medium.
+ */
+bool nvc_ssd_risks(const struct nvc *c, struct nvc_extent at)
+{
+	struct ssd *s = ssd_of(c);
+	u32 length, back;
+
+	for (back = 1; back <= s->shape.undos; back += length) {
+		length = group_length(s, back);
+		if (group_flies(c, back, length) && group_touches(s, back, length, at))
+			return true;
+	}
+	return false;
+}
+
+/*
+ * The sectors of the write read as they did before it. Those that had data have
+ * them still, unless they were deallocated since, which is kept.
+ */
 static void restore_sectors(struct nvc *c, const struct ssd_undo *entry)
 {
 	struct nvc_extent at = { .count = 1 };
@@ -42,9 +94,7 @@ static void restore_sectors(struct nvc *c, const struct ssd_undo *entry)
 
 	for (sector = entry->first; sector < entry->first + entry->count; sector++) {
 		at.first = (u64)entry->unit * SSD_UNIT_SECTORS + sector;
-		if (entry->mask >> sector & 1)
-			nvc_map_set(&c->written, at);
-		else
+		if (!(entry->mask >> sector & 1))
 			nvc_map_clear(&c->written, at);
 	}
 }
@@ -61,7 +111,7 @@ static void undo(struct nvc *c, struct ssd_undo *entry, struct nvc_lost *lost)
 	struct ssd *s = ssd_of(c);
 
 	lost->seq = entry->seq;
-	lost->first = (u64)entry->unit * SSD_UNIT_SECTORS + entry->first;
+	lost->first = part_extent(entry).first;
 	lost->count = entry->count;
 	nvc_unit_forget(c, entry->unit, c->now);
 	restore_sectors(c, entry);
@@ -84,15 +134,12 @@ static void undo(struct nvc *c, struct ssd_undo *entry, struct nvc_lost *lost)
 static u32 undo_group(struct nvc *c, u32 back, u32 length, struct nvc_lost *lost)
 {
 	struct ssd *s = ssd_of(c);
-	bool flying = false;
 	bool bare = undo_before(s, back + length - 1)->whole <= 1;
 	u32 i;
 
-	for (i = back; i < back + length; i++) {
-		flying |= in_flight(c, undo_before(s, i));
+	for (i = back; i < back + length; i++)
 		bare &= current_unit(c, undo_before(s, i));
-	}
-	if (!flying || !bare)
+	if (!bare || !group_flies(c, back, length))
 		return 0;
 	for (i = 0; i < length; i++)
 		undo(c, undo_before(s, back + i), &lost[i]);

@@ -76,6 +76,42 @@ void nvc_stats(const struct nvc *c, struct nvc_ssd_stats *stats)
 		count_keys(kv_of(c), stats);
 }
 
+/* Percent, of a drive without a bad block, of what it can do without. */
+static u32 spare(const struct ssd *s)
+{
+	u64 least = nvc_line_least(s);
+	u64 all = (u64)s->shape.lines * s->shape.per_line;
+
+	if (all <= least)
+		return s->stats.read_only ? 0 : 100;
+	return nvc_div((s->stats.usable_units - nvc_min(least, s->stats.usable_units)) * 100,
+		       all - least);
+}
+
+/* Erases of the line or zone that has seen most. */
+static u32 most_erases(const struct nvc *c)
+{
+	u32 most = ssd_of(c)->stats.most_erases;
+	u32 z;
+
+	for (z = 0; c->config.kind == NVC_ZNS && z < zns_of(c)->shape.zones; z++)
+		most = nvc_max(most, zns_of(c)->zones[z].erases);
+	return most;
+}
+
+void nvc_health(const struct nvc *c, struct nvc_health *health)
+{
+	u32 endurance = c->config.model.endurance;
+
+	*health = (struct nvc_health){ .spare = 100 };
+	if (!nvc_has_ssd(&c->config))
+		return;
+	health->read_only = ssd_of(c)->stats.read_only;
+	health->spare = spare(ssd_of(c));
+	if (endurance)
+		health->used = nvc_min(nvc_div((u64)most_erases(c) * 100, endurance), ~0U);
+}
+
 u32 nvc_place(const struct nvc *c, u32 unit)
 {
 	return ssd_of(c)->a.l2p[unit];

@@ -154,12 +154,13 @@ static __always_inline u64 read_sectors(struct nvc *c, struct nvc_extent at,
  * nvc_ssd_read() - read sectors
  * @c: the device
  * @at: which
+ * @link: to the host, or NULL if they stay inside
  *
- * Return: ns, when they are in the controller.
+ * Return: ns, when they are where they should go.
  */
-u64 nvc_ssd_read(struct nvc *c, struct nvc_extent at)
+u64 nvc_ssd_read(struct nvc *c, struct nvc_extent at, struct ssd_timeline *link)
 {
-	return read_sectors(c, at, NULL);
+	return read_sectors(c, at, link);
 }
 
 static void ssd_read(struct nvc *c, const struct nvc_cmd *cmd, struct nvc_decision *decision)
@@ -177,7 +178,7 @@ static u64 ssd_target(struct nvc *c, const struct nvc_cmd *cmd, const struct nvc
 		      const struct nvc_range *ranges)
 {
 	ssd_begin(c);
-	if (cmd->opcode == NVC_READ)
+	if (cmd->opcode == NVC_READ && !(cmd->flags & NVC_FUA))
 		return read_sectors(c, nvc_extent(ns, cmd->slba, cmd->nlb), &ssd_of(c)->link_out);
 	ssd_of(c)->began = ssd_of(c)->closings;
 	return nvc_ssd_change(c, cmd, ns, ranges);

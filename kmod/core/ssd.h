@@ -472,6 +472,7 @@ u32 nvc_line_first(const struct ssd *s);
 u32 nvc_line_alloc(struct ssd *s);
 void nvc_line_free(struct ssd *s, u32 line);
 void nvc_line_plant(struct ssd *s);
+u64 nvc_line_least(const struct ssd *s);
 void nvc_line_reserves(struct ssd *s);
 void nvc_line_mark_bad(struct ssd *s, u32 line, u32 lane);
 
@@ -536,7 +537,7 @@ void nvc_undo_moved(struct ssd *s, u32 from, u32 to);
 
 /* ssd.c, write.c */
 void nvc_ssd_reset(struct nvc *c);
-u64 nvc_ssd_read(struct nvc *c, struct nvc_extent at);
+u64 nvc_ssd_read(struct nvc *c, struct nvc_extent at, struct ssd_timeline *link);
 u64 nvc_ssd_read_units(struct nvc *c, u32 unit, u32 last, struct ssd_timeline *link);
 u64 nvc_ssd_read_run(struct nvc *c, u32 unit, u32 n, u64 ready);
 u64 nvc_ssd_write_units(struct nvc *c, struct nvc_extent to, bool whole, u64 at, u32 *used);
@@ -544,8 +545,10 @@ u64 nvc_ssd_finish(struct nvc *c, const struct nvc_cmd *cmd, u64 end, u32 used);
 u64 nvc_ssd_change(struct nvc *c, const struct nvc_cmd *cmd, const struct nvc_ns *ns,
 		   const struct nvc_range *ranges);
 void nvc_ssd_settle(struct nvc *c);
+u64 nvc_ssd_commit(struct nvc *c, const struct nvc_cmd *cmd, struct nvc_extent at);
 
 /* power.c */
+bool nvc_ssd_risks(const struct nvc *c, struct nvc_extent at);
 u32 nvc_ssd_cut(struct nvc *c, struct nvc_lost *lost, u64 *ready);
 void nvc_ssd_wake(struct nvc *c);
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* All commands but Read on an SSD. */
+/* All commands but plain Reads on an SSD. */
 #include "ssd.h"
 
 /* Deallocated units looked at with each command. */
@@ -173,8 +173,8 @@ static u64 copy_extent(struct nvc *c, struct nvc_extent from, struct nvc_extent 
 		run.count = nvc_map_run(&c->written, from, &written);
 		to.count = run.count;
 		if (written)
-			end = nvc_max(end, nvc_ssd_write_units(c, to, false, nvc_ssd_read(c, run),
-							       used));
+			end = nvc_max(end, nvc_ssd_write_units(c, to, false,
+							       nvc_ssd_read(c, run, NULL), used));
 		else
 			nvc_sweep_add(c, to);
 		from.first += run.count;
@@ -202,13 +202,22 @@ static u64 ssd_copy(struct nvc *c, const struct nvc_cmd *cmd, const struct nvc_n
 	return nvc_ssd_finish(c, cmd, end, used);
 }
 
-static u64 ssd_compare(struct nvc *c, struct nvc_extent at)
+/* Of commands that read: with FUA what they read is on the medium before. */
+static u64 ssd_read(struct nvc *c, const struct nvc_cmd *cmd, struct nvc_extent at)
+{
+	u64 safe = nvc_ssd_commit(c, cmd, at);
+	struct ssd_timeline *link = cmd->opcode == NVC_READ ? &ssd_of(c)->link_out : NULL;
+
+	return nvc_max(safe, nvc_ssd_read(c, at, link));
+}
+
+static u64 ssd_compare(struct nvc *c, const struct nvc_cmd *cmd, struct nvc_extent at)
 {
 	u64 time = ssd_link_time(ssd_of(c), at.count << NVC_MIN_BLOCK_SHIFT);
 	u64 there = ssd_book(&ssd_of(c)->link_in, c->now,
 			     c->now + c->config.model.fw_read, time);
 
-	return nvc_max(there, nvc_ssd_read(c, at));
+	return nvc_max(there, ssd_read(c, cmd, at));
 }
 
 /* Programs what is in the buffer and not under way yet. */
@@ -217,6 +226,25 @@ void nvc_ssd_settle(struct nvc *c)
 	u32 handles = (1 << ssd_of(c)->shape.handles) - 1;
 
 	pad_streams(c, 1 << SSD_COLD | 1 << SSD_HOT | handles << SSD_PLACED);
+}
+
+/**
+ * nvc_ssd_commit() - have what is read with FUA survive a power cut
+ * @c: the device
+ * @cmd: the command
+ * @at: sectors
+ *
+ * As a Flush, if some of them might be lost. The buffer then has them still, which
+ * stands for the medium: it is the same data, and neither can go wrong.
+ *
+ * Return: ns, when they do.
+ */
+u64 nvc_ssd_commit(struct nvc *c, const struct nvc_cmd *cmd, struct nvc_extent at)
+{
+	if (!(cmd->flags & NVC_FUA) || !nvc_ssd_risks(c, at))
+		return c->now;
+	nvc_ssd_settle(c);
+	return ssd_of(c)->durable;
 }
 
 static u64 ssd_flush(struct nvc *c)
@@ -240,7 +268,7 @@ static u64 ssd_deallocate(struct nvc *c, const struct nvc_cmd *cmd, const struct
 }
 
 /**
- * nvc_ssd_change() - carry out any command but Read
+ * nvc_ssd_change() - carry out any command but a plain Read
  * @c: the device
  * @cmd: the command
  * @ns: its namespace; not of a Flush
@@ -259,9 +287,10 @@ u64 nvc_ssd_change(struct nvc *c, const struct nvc_cmd *cmd, const struct nvc_ns
 	case NVC_WRITE:
 		return ssd_write(c, cmd, nvc_extent(ns, cmd->slba, cmd->nlb));
 	case NVC_COMPARE:
-		return ssd_compare(c, nvc_extent(ns, cmd->slba, cmd->nlb));
+		return ssd_compare(c, cmd, nvc_extent(ns, cmd->slba, cmd->nlb));
+	case NVC_READ:
 	case NVC_VERIFY:
-		return nvc_ssd_read(c, nvc_extent(ns, cmd->slba, cmd->nlb));
+		return ssd_read(c, cmd, nvc_extent(ns, cmd->slba, cmd->nlb));
 	case NVC_COPY:
 		return ssd_copy(c, cmd, ns, ranges);
 	case NVC_DSM:

@@ -115,12 +115,21 @@ static u64 zns_copy(struct nvc *c, const struct nvc_cmd *cmd, const struct nvc_n
 	return nvc_zone_write(c, cmd, nvc_extent(ns, cmd->slba, nlb), at);
 }
 
-static u64 zns_compare(struct nvc *c, struct nvc_extent at)
+/* Of commands that read: with FUA what they read is on the medium before. */
+static u64 zns_read(struct nvc *c, const struct nvc_cmd *cmd, struct nvc_extent at)
+{
+	u64 safe = nvc_zone_keep(c, cmd, at);
+	struct ssd_timeline *link = cmd->opcode == NVC_READ ? &ssd_of(c)->link_out : NULL;
+
+	return nvc_max(safe, nvc_zone_read(c, at, link));
+}
+
+static u64 zns_compare(struct nvc *c, const struct nvc_cmd *cmd, struct nvc_extent at)
 {
 	u64 time = ssd_link_time(ssd_of(c), at.count << NVC_MIN_BLOCK_SHIFT);
 	u64 there = ssd_book(&ssd_of(c)->link_in, c->now, c->now + c->config.model.fw_read, time);
 
-	return nvc_max(there, nvc_zone_read(c, at, NULL));
+	return nvc_max(there, zns_read(c, cmd, at));
 }
 
 static u64 zoned_target(struct nvc *c, const struct nvc_cmd *cmd, const struct nvc_ns *ns,
@@ -130,11 +139,10 @@ static u64 zoned_target(struct nvc *c, const struct nvc_cmd *cmd, const struct n
 
 	switch (cmd->opcode) {
 	case NVC_READ:
-		return nvc_zone_read(c, at, &ssd_of(c)->link_out);
-	case NVC_COMPARE:
-		return zns_compare(c, at);
 	case NVC_VERIFY:
-		return nvc_zone_read(c, at, NULL);
+		return zns_read(c, cmd, at);
+	case NVC_COMPARE:
+		return zns_compare(c, cmd, at);
 	case NVC_WRITE:
 	case NVC_ZONE_APPEND:
 	case NVC_WRITE_ZEROES:

@@ -181,6 +181,7 @@ u64 nvc_zone_write(struct nvc *c, const struct nvc_cmd *cmd, struct nvc_extent t
 u64 nvc_zone_commit(struct nvc *c, u32 z, u32 to, u64 at);
 u64 nvc_zone_pad(struct nvc *c, u32 z);
 void nvc_zone_save_all(struct nvc *c);
+u64 nvc_zone_keep(struct nvc *c, const struct nvc_cmd *cmd, struct nvc_extent at);
 u32 nvc_zone_die(const struct zns *zns, u32 z, u32 word);
 u32 nvc_zone_page(const struct nvc *c, u32 word);
 
@@ -188,6 +189,7 @@ u32 nvc_zone_page(const struct nvc *c, u32 word);
 u64 nvc_zone_read(struct nvc *c, struct nvc_extent at, struct ssd_timeline *link);
 
 /* zone_power.c */
+u32 nvc_zone_kept(const struct nvc *c, u32 z);
 u32 nvc_zns_cut(struct nvc *c, struct nvc_lost *lost, u64 *ready);
 void nvc_zns_wake(struct nvc *c);
 

@@ -25,7 +25,7 @@ static u32 first_in_flight(const struct nvc *c, u32 z, u32 wp)
 }
 
 /* How far a zone holds data that are kept. Sectors. */
-static u32 kept(const struct nvc *c, u32 z)
+u32 nvc_zone_kept(const struct nvc *c, u32 z)
 {
 	const struct zns *zns = zns_of(c);
 	const struct zns_zone *zone = &zns->zones[z];
@@ -111,7 +111,7 @@ u32 nvc_zns_cut(struct nvc *c, struct nvc_lost *lost, u64 *ready)
 	u32 z, n;
 
 	for (z = 0; z < zns->shape.zones; z++) {
-		roll_back(c, z, kept(c, z));
+		roll_back(c, z, nvc_zone_kept(c, z));
 		restart(c, z);
 	}
 	n = nvc_ssd.cut(c, lost, ready);

@@ -222,6 +222,35 @@ static u64 save(struct nvc *c, u32 z)
 	return nvc_max(zone->programmed, zone->saving);
 }
 
+/**
+ * nvc_zone_keep() - have what is read with FUA survive a power cut
+ * @c: the device
+ * @cmd: the command
+ * @at: sectors of zones
+ *
+ * A zone is kept up to somewhere, so what lies before them is kept with them.
+ *
+ * Return: ns, when they do.
+ */
+u64 nvc_zone_keep(struct nvc *c, const struct nvc_cmd *cmd, struct nvc_extent at)
+{
+	const struct zns *zns = zns_of(c);
+	u32 last = zone_index(zns, at.first + at.count - 1);
+	u64 end = c->now;
+	u32 z;
+
+	if (!(cmd->flags & NVC_FUA))
+		return end;
+	for (z = zone_index(zns, at.first); z <= last; z++) {
+		u32 to = z < last ? zns->shape.capacity :
+				    zone_offset(zns, at.first + at.count - 1) + 1;
+
+		if (nvc_zone_kept(c, z) < nvc_min(to, zns->zones[z].wp))
+			end = nvc_max(end, save(c, z));
+	}
+	return end;
+}
+
 /* Has all that was written to any zone survive a power cut, when ssd.durable has come. */
 void nvc_zone_save_all(struct nvc *c)
 {

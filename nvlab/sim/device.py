@@ -259,6 +259,12 @@ class Device:
         lib.nvc_stats(self.native, native)
         return fields_of(native, "nvc_ssd_stats")
 
+    def health(self) -> dict[str, int]:
+        """How worn it is, by the names of ``struct nvc_health``: percent of the reserve left, of the endurance used."""
+        native = ffi.new("struct nvc_health *")
+        lib.nvc_health(self.native, native)
+        return fields_of(native, "nvc_health")
+
     def mapping(self) -> NDArray[np.uint32]:
         """Where each 4 KiB unit of an SSD lies, shape (units,); ``UNMAPPED`` if nowhere."""
         self._require_ssd()

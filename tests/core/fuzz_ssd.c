@@ -304,7 +304,7 @@ static struct nvc_cmd random_copy(struct nvc_cmd cmd)
 static struct nvc_cmd random_cmd(void)
 {
 	static const u8 opcodes[] = {
-		NVC_READ, NVC_WRITE, NVC_WRITE, NVC_WRITE, NVC_WRITE, NVC_WRITE,
+		NVC_READ, NVC_VERIFY, NVC_WRITE, NVC_WRITE, NVC_WRITE, NVC_WRITE, NVC_WRITE,
 		NVC_WRITE_ZEROES, NVC_DSM, NVC_FLUSH, NVC_COPY, NVC_COMPARE
 	};
 	struct nvc_cmd cmd = {
@@ -337,13 +337,13 @@ static struct nvc_cmd random_cmd(void)
 	return cmd;
 }
 
-/* A Flush that is due keeps all that came before it. */
-static void keep_all(u64 due)
+/* A Flush that is due keeps all that came before it, and what reads with FUA its blocks. */
+static void keep(u64 lba, u64 nlb, u64 due)
 {
-	u64 lba;
+	u64 end = lba + nlb;
 	u32 i;
 
-	for (lba = 0; lba < blocks; lba++)
+	for (; lba < end; lba++)
 		for (i = 0; i < HISTORY && i < told[lba]; i++)
 			history[lba][i].kept = nvc_min(history[lba][i].kept, due);
 }
@@ -355,7 +355,7 @@ static u64 latest(u64 lba)
 }
 
 /* Stretches with data are written, the others deallocated. */
-static void copy_blocks(u64 to, u32 sources, u64 seq, u64 kept)
+static void copy_blocks(u64 to, u32 sources, u64 seq, u64 due, u64 kept)
 {
 	u32 i, n;
 
@@ -367,7 +367,7 @@ static void copy_blocks(u64 to, u32 sources, u64 seq, u64 kept)
 			bool data = latest(from);
 
 			for (n = 0; from + n < end && !!latest(from + n) == data; n++)
-				tell(to + n, 1, seq, data ? kept : ~0ULL, latest(from + n));
+				tell(to + n, 1, seq, data ? kept : due, latest(from + n));
 			if (!data)
 				continue;
 			save(to, n, seq);
@@ -387,18 +387,24 @@ static void follow(const struct nvc_cmd *cmd, const struct nvc_decision *d)
 		tell(cmd->slba, cmd->nlb, d->seq, kept ? d->target : ~0ULL, d->seq);
 		break;
 	case NVC_COPY:
-		copy_blocks(cmd->slba, cmd->nlb, d->seq, kept ? d->target : ~0ULL);
+		copy_blocks(cmd->slba, cmd->nlb, d->seq, d->target, kept ? d->target : ~0ULL);
 		break;
 	case NVC_WRITE_ZEROES:
-		tell(cmd->slba, cmd->nlb, d->seq, ~0ULL, 0);
+		tell(cmd->slba, cmd->nlb, d->seq, d->target, 0);
 		break;
 	case NVC_DSM:
 		for (i = 0; cmd->flags & NVC_DEALLOCATE && i < cmd->nlb; i++)
-			tell(ranges[i].slba, ranges[i].nlb, d->seq, ~0ULL, 0);
+			tell(ranges[i].slba, ranges[i].nlb, d->seq, d->target, 0);
+		break;
+	case NVC_READ:
+	case NVC_VERIFY:
+	case NVC_COMPARE:
+		if (cmd->flags & NVC_FUA)
+			keep(cmd->slba, cmd->nlb, d->target);
 		break;
 	case NVC_FLUSH:
 		if (config.vwc)
-			keep_all(d->target);
+			keep(0, blocks, d->target);
 	}
 }
 

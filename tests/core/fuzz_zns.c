@@ -346,6 +346,16 @@ static void keep_all(const struct nvc *c, u64 due)
 	}
 }
 
+/* What was read with FUA is kept from @due on. */
+static void keep_read(const struct nvc *c, const struct nvc_cmd *cmd, u64 due)
+{
+	u64 end = cmd->slba + cmd->nlb;
+	u64 z;
+
+	for (z = cmd->slba / zoned.size; cmd->flags & NVC_FUA && z * zoned.size < end; z++)
+		promise(c, z * zoned.size, end, due);
+}
+
 /* What is empty now holds nothing; what was finished is kept. */
 static void after_send(const struct nvc *c, const struct nvc_cmd *cmd, u64 due)
 {
@@ -433,6 +443,11 @@ static void follow(struct nvc *c, struct nvc *twin, const struct nvc_cmd *cmd,
 		break;
 	case NVC_COPY:
 		copied(c, cmd, d);
+		break;
+	case NVC_READ:
+	case NVC_VERIFY:
+	case NVC_COMPARE:
+		keep_read(c, cmd, d->target);
 		break;
 	case NVC_FLUSH:
 		if (config.vwc)

@@ -39,43 +39,68 @@ def fill(device: Device, times: int = 1, seed: int = 1) -> None:
     device.submit(commands(Opcode.WRITE, np.random.default_rng(seed).integers(0, units, times * units)))
 
 
-models = st.builds(
-    model,
-    channels=st.integers(1, 4),
-    dies=st.integers(1, 4),
-    planes=st.integers(1, 4),
-    page_size=st.sampled_from([4096, 8192, 16384]),
-    cell_bits=st.integers(1, 4),
-    program_pages=st.integers(1, 4),
-    multi_plane=st.integers(0, 1),
-    blocks=st.integers(8, 200),
-    pages=st.just(0),
-    suspend=st.integers(0, 1),
-    buffer=st.integers(0, 300),
-    plp=st.integers(0, 1),
-    spare=st.integers(0, 400),
-    gc_policy=st.integers(0, 4),
-    gc_choices=st.integers(1, 8),
-    gc_low=st.integers(4, 9),
-    gc_background=st.integers(0, 20),
-    gc_idle=st.integers(0, 10**6),
-    hot_cold=st.integers(0, 1),
-    wear_gap=st.integers(0, 3),
-    mapping_cache=st.sampled_from([0, 0, 4, 8, 16]),
-    read_disturb=st.sampled_from([0, 0, 1, 20, 500]),
-    retention=st.sampled_from([0, 0, 1, 20, 500]),
-    channel_speed=st.sampled_from([0, 200, 1200]),
-    link_speed=st.sampled_from([0, 3200, 100_000]),
-)
-configs = st.builds(
-    Config,
-    blocks=st.integers(1, 5000),
-    seed=st.integers(0, 2**64 - 1),
-    kind=st.just(Kind.SSD),
-    block_shift=st.sampled_from([9, 12]),
-    vwc=st.booleans(),
-    model=models,
-)
+SOUND = st.fixed_dictionaries({
+    "channels": st.integers(1, 4),
+    "dies": st.integers(1, 4),
+    "planes": st.integers(1, 4),
+    "page_size": st.sampled_from([4096, 8192, 16384]),
+    "cell_bits": st.integers(1, 4),
+    "program_pages": st.integers(1, 4),
+    "multi_plane": st.integers(0, 1),
+    "blocks": st.integers(8, 200),
+    "pages": st.just(0),
+    "suspend": st.integers(0, 1),
+    "buffer": st.integers(0, 300),
+    "plp": st.integers(0, 1),
+    "spare": st.integers(0, 400),
+    "gc_policy": st.integers(0, 4),
+    "gc_choices": st.integers(1, 8),
+    "gc_low": st.integers(4, 9),
+    "gc_background": st.integers(0, 20),
+    "gc_idle": st.integers(0, 10**6),
+    "hot_cold": st.integers(0, 1),
+    "wear_gap": st.integers(0, 3),
+    "mapping_cache": st.sampled_from([0, 0, 4, 8, 16]),
+    "read_disturb": st.sampled_from([0, 0, 1, 20, 500]),
+    "retention": st.sampled_from([0, 0, 1, 20, 500]),
+    "awupf": st.sampled_from([0, 0, 1, 7, 40, 254]),
+    "fdp_handles": st.sampled_from([0, 0, 1, 3, 5]),
+    "fdp_persistent": st.integers(0, 1),
+    "channel_speed": st.sampled_from([0, 200, 1200]),
+    "link_speed": st.sampled_from([0, 3200, 100_000]),
+})
+# Blocks that are bad or turn bad: such a drive may come to its end
+WEAR = st.fixed_dictionaries({
+    "bad_factory": st.integers(0, 20_000),
+    "erase_fail": st.integers(0, 3000),
+    "program_fail": st.integers(0, 50_000),
+    "endurance": st.integers(0, 20),
+})
+
+
+
+
+def configs_of(*parts: st.SearchStrategy[dict[str, int]]) -> st.SearchStrategy[Config]:
+    return st.builds(
+        Config,
+        blocks=st.integers(1, 5000),
+        seed=st.integers(0, 2**64 - 1),
+        kind=st.just(Kind.SSD),
+        block_shift=st.sampled_from([9, 12]),
+        vwc=st.booleans(),
+        model=st.tuples(*parts).map(lambda drawn: model(**{name: n for part in drawn for name, n in part.items()})),
+    )
+
+
+configs = configs_of(SOUND)
+wearing = configs | configs_of(SOUND, WEAR)
+
+
+def may_end(config: Config, status: np.ndarray) -> bool:
+    """Whether a drive may answer so: only one whose blocks turn bad may come to its end."""
+    wears = any(config.model[name] for name in ("bad_factory", "erase_fail", "program_fail"))
+    return set(status.tolist()) <= ({Status.SUCCESS, Status.READ_ONLY} if wears else {Status.SUCCESS})
+
 
 
 def stream(config: Config, seed: int, n: int) -> Iterator[tuple[np.ndarray, np.ndarray | None]]:
@@ -91,7 +116,9 @@ def stream(config: Config, seed: int, n: int) -> Iterator[tuple[np.ndarray, np.n
         if opcode == Opcode.DSM:
             yield commands(opcode, 0, 1, now=now, flags=flags), np.array([(slba, nlb)], RANGE)
         else:
-            yield commands(opcode, slba, nlb, now=now, flags=flags), None
+            # of a handle that there is not as well
+            where = {"action": 2, "key": int(rng.integers(0, 7))} if opcode == Opcode.WRITE and rng.integers(2) else {}
+            yield commands(opcode, slba, nlb, now=now, flags=flags, **where), None
 
 
 def follow(content: np.ndarray, cmd: np.void, ranges: np.ndarray | None) -> None:
@@ -103,12 +130,14 @@ def follow(content: np.ndarray, cmd: np.void, ranges: np.ndarray | None) -> None
 
 
 @many
-@given(configs, st.integers(0, 2**32 - 1))
+@given(wearing, st.integers(0, 2**32 - 1))
 def test_every_unit_written_lies_in_one_place_and_no_other_unit_does(config: Config, seed: int) -> None:
     device, content = Device(config), np.zeros(config.blocks, bool)
     for cmds, ranges in stream(config, seed, 60):
-        device.submit(cmds, ranges)
-        follow(content, cmds[0], ranges)
+        status = device.submit(cmds, ranges)["status"]
+        assert may_end(config, status)
+        if status[0] == Status.SUCCESS:
+            follow(content, cmds[0], ranges)
         assert device.audit() is None
     # a deallocation takes hold of the map with the command after it
     device.submit(commands([Opcode.FLUSH] * 3))
@@ -122,7 +151,7 @@ def test_every_unit_written_lies_in_one_place_and_no_other_unit_does(config: Con
 
 
 @many
-@given(configs, st.integers(0, 2**32 - 1))
+@given(wearing, st.integers(0, 2**32 - 1))
 def test_time_never_runs_backwards_and_nothing_is_due_before_it_came(config: Config, seed: int) -> None:
     device = Device(config)
     before = device.times()
@@ -152,7 +181,7 @@ def test_a_full_drive_written_at_random_goes_on_for_ever(config: Config, seed: i
 
 
 @many
-@given(configs, st.integers(0, 2**32 - 1), st.integers(1, 50))
+@given(wearing, st.integers(0, 2**32 - 1), st.integers(1, 50))
 def test_a_restored_snapshot_goes_on_as_if_nothing_had_been(config: Config, seed: int, after: int) -> None:
     kept = Device(config)
     moved = Device(config)
@@ -448,6 +477,29 @@ def test_bad_blocks_shrink_a_drive_until_it_only_reads() -> None:
     assert device.submit(commands([Opcode.READ, Opcode.FLUSH]))["status"].tolist() == [0, 0]
 
 
+def test_health_is_what_is_left_of_the_reserve_and_used_of_the_endurance() -> None:
+    """Bad blocks are taken off the reserve; at its end the drive is read-only."""
+    device = drive(2048, dies=8, spare=800, erase_fail=20_000)
+    assert device.health() == {"spare": 100, "used": 0, "read_only": 0}
+    fill(device)
+    device.set_model(endurance=1_000_000)
+    spares = [100]
+    for seed in range(200):
+        device.submit(commands(Opcode.WRITE, np.random.default_rng(seed).integers(0, 2048, 500)))
+        health, now = device.health(), device.stats()
+        need = now["units"] + 7 * now["line_units"]
+        left = max(now["usable_units"] - need, 0) * 100 // (now["lines"] * now["line_units"] - need)
+        assert (health["spare"], health["read_only"]) == (left, now["read_only"])
+        spares.append(health["spare"])
+        if health["read_only"]:
+            break
+    assert spares[-1] == 0 and len(set(spares)) > 5 and spares == sorted(spares, reverse=True)
+    for endurance, most in ((1, 100), (7, 100 / 7), (0, 0)):
+        device.set_model(endurance=endurance)
+        assert device.health()["used"] == int(device.stats()["most_erases"] * most)
+    assert Device(Config(8)).health() == {"spare": 100, "used": 0, "read_only": 0}
+
+
 # The power goes
 
 
@@ -479,6 +531,44 @@ def test_what_was_flushed_or_written_with_fua_stays() -> None:
     due = device.submit(commands([Opcode.WRITE, Opcode.FLUSH], 3))["target"][1]
     fua = device.submit(commands(Opcode.WRITE, 4, now=due, flags=Flag.FUA))["target"][0]
     assert lost(device, int(fua)) == []
+
+
+@pytest.mark.parametrize("opcode", [Opcode.READ, Opcode.COMPARE, Opcode.VERIFY])
+def test_what_was_read_with_fua_stays_and_what_was_read_without_does_not(opcode: Opcode) -> None:
+    for flags, gone in ((0, [(3, 1)]), (Flag.FUA, [])):
+        device = drive(page_size=16384)
+        device.submit(commands([Opcode.WRITE, Opcode.WRITE, Opcode.FLUSH], [3, 7, 0]))
+        device.submit(commands(Opcode.WRITE, 3, now=10 * MS))
+        due = device.submit(commands(opcode, 3, now=10 * MS, flags=flags))["target"][0]
+        assert due == 10 * MS + (500 * US if flags else 0)
+        assert lost(device, int(due)) == gone
+
+
+def test_a_read_with_fua_of_what_is_on_the_medium_waits_for_nothing_else() -> None:
+    device = drive(page_size=16384)
+    device.submit(commands([Opcode.WRITE, Opcode.FLUSH], 3))
+    device.submit(commands(Opcode.WRITE, 7, now=10 * MS))
+    programs = device.stats()["programs"]
+    assert device.submit(commands(Opcode.READ, 3, now=10 * MS, flags=Flag.FUA))["target"][0] == 10 * MS + 50 * US
+    assert device.stats()["programs"] == programs
+    assert lost(device, 11 * MS) == [(7, 1)]
+
+
+def test_a_part_read_with_fua_keeps_the_whole_of_a_write_that_is_never_torn() -> None:
+    device = drive(awupf=3)
+    device.submit(commands(Opcode.WRITE, 0, 4))
+    first = device.submit(commands(Opcode.READ, 0, now=600 * US, flags=Flag.FUA))["target"][0]
+    assert first == 4 * 500 * US + 50 * US  # read from the only die, behind its programs
+    assert lost(device, int(first)) == []
+
+
+@pytest.mark.parametrize("vwc", [False, True])
+def test_what_was_deallocated_stays_so_when_the_write_before_it_is_lost(vwc: bool) -> None:
+    device = Device(Config(64, 1, Kind.SSD, 9, vwc, model=model(**PLAIN)))
+    device.submit(commands([Opcode.WRITE, Opcode.FLUSH], 0, 8))
+    device.submit(commands([Opcode.WRITE, Opcode.WRITE_ZEROES], 0, [8, 3], now=10 * MS))
+    assert len(lost(device, 10 * MS)) == 1
+    assert device.written(0, 8).tolist() == [False] * 3 + [True] * 5
 
 
 def test_power_loss_protection_keeps_all() -> None:

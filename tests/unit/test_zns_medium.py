@@ -251,6 +251,38 @@ def test_what_a_flush_saved_of_a_word_survives() -> None:
         assert zones(copy)[0].wp == wp
 
 
+@pytest.mark.parametrize("opcode", [Opcode.READ, Opcode.COMPARE, Opcode.VERIFY])
+def test_what_was_read_with_fua_survives_and_what_was_read_without_does_not(opcode: Opcode) -> None:
+    for flags, wp, took in ((0, 0, 0), (Flag.FUA, 6, 2 * 500 * US)):
+        device = plain(page_size=16384)
+        due(device, ZoneOpcode.APPEND, nlb=6)
+        read = due(device, opcode, 5, flags=flags)
+        assert read == took
+        device.cut(read)
+        assert zones(device)[0].wp == wp
+
+
+def test_a_read_with_fua_of_what_a_zone_would_keep_waits_for_nothing() -> None:
+    device = plain(page_size=16384)
+    due(device, ZoneOpcode.APPEND, nlb=6)
+    device.submit(commands(Opcode.FLUSH))
+    due(device, ZoneOpcode.APPEND, nlb=1, now=10 * MS)
+    due(device, ZoneOpcode.APPEND, SIZE, 1, now=10 * MS)
+    assert due(device, Opcode.READ, 0, 4, now=10 * MS, flags=Flag.FUA) == 10 * MS + 50 * US
+    device.cut(11 * MS)
+    assert [zone.wp - zone.start for zone in zones(device)][:2] == [6, 0]
+
+
+def test_a_drive_is_as_worn_as_the_zone_that_was_erased_most() -> None:
+    device = plain(endurance=8)
+    for _ in range(3):
+        due(device, Opcode.WRITE, SIZE)
+        due(device, Opcode.FLUSH)
+        done(device, ZoneAction.FINISH, 1)
+        done(device, ZoneAction.RESET, 1)
+    assert device.health() == {"spare": 100, "used": 300 // 8, "read_only": 0}
+
+
 def test_after_a_cut_a_device_takes_what_it_took_before() -> None:
     """Limits are kept: what is closed then counts as active."""
     device = drive(zone_max_active=3)

@@ -202,6 +202,19 @@ def powered(name: str, **attributes: object) -> Iterator[Path]:
         path.rmdir()
 
 
+@contextlib.contextmanager
+def rule(device: Path, name: str = "r", **attributes: object) -> Iterator[Path]:
+    """A fault rule of a device that is on inside the block."""
+    path = device / "faults" / name
+    path.mkdir()
+    for key, value in {**attributes, "enable": 1}.items():
+        equal(f"rule: {key} = {value}", write(path / key, value), 0)
+    try:
+        yield path
+    finally:
+        path.rmdir()
+
+
 def stats(device: Path = FIRST) -> dict[str, int]:
     """The counters of a device."""
     return {k: int(v) for k, v in (line.split() for line in (device / "stats").read_text().splitlines())}

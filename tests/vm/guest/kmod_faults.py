@@ -10,10 +10,10 @@ import os
 import re
 import subprocess
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
+import kmod_common
 from kmod_common import (
     CONFIGFS,
     check,
@@ -43,17 +43,7 @@ INTERNAL_ERROR = 0x4006
 LBA = 100_000  # where nobody but these tests looks
 
 
-@contextmanager
-def rule(**attributes: object) -> Iterator[Path]:
-    """A rule that is on inside the block."""
-    path = FAULTS / "r"
-    path.mkdir()
-    for key, value in {**attributes, "enable": 1}.items():
-        equal(f"rule: {key} = {value}", write(path / key, value), 0)
-    try:
-        yield path
-    finally:
-        path.rmdir()
+rule = partial(kmod_common.rule, DEVICE)
 
 
 def hits(path: Path) -> int:

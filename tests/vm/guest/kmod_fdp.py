@@ -200,14 +200,14 @@ def body(args: argparse.Namespace) -> None:
     equal("load", load(args.module), 0)
     medium = {f"medium/{name}": value for name, value in PLACED.items()}
     with powered("s", kind="ssd", memmap_start=args.start, memmap_size=REGION, cpus=args.cpus, vwc=1, trace=16384,
-                 **medium) as device:
+                 trace_lossless=1, **medium) as device:
         reading = Reading("s", 0.01)
         d = Drive(device)
         for part in (says, feature, placed, collected, in_words):
             part(d)
         d.close()
-        twin(args.python, reading.finish(), 1000)
-        reading.reader.close()
+        run("udevadm", "settle")
+        twin(args.python, reading.complete(), 1000, stats(device))
     without(args)
     equal("unload", unload(), 0)
 

@@ -36,7 +36,7 @@ from kmod_common import (
     wait_for,
     write,
 )
-from kmod_ssd import REGION, SMALL
+from kmod_ssd import REGION, SMALL, smart_log
 from kmod_traced import CHECKOUT, Reading, twin
 
 MIB = 1 << 20
@@ -136,10 +136,7 @@ def pull(device: Path, seed: int, ledger: Ledger, least: int) -> None:
 
 def smart(device: Path) -> tuple[int, int]:
     """Power cycles and unsafe shutdowns."""
-    data = page_buffer(512)
-    with open(f"/dev/{controller(device).name}", "rb") as node:
-        passthru(node.fileno(), opcode=2, nsid=0xFFFFFFFF, data=data, cdw10=2 | 127 << 16)
-    return struct.unpack_from("<QQQQQ", data.raw, 112)[::4]
+    return struct.unpack_from("<QQQQQ", smart_log(device), 112)[::4]
 
 
 def cuts(args: argparse.Namespace) -> None:
@@ -159,10 +156,115 @@ def cuts(args: argparse.Namespace) -> None:
         equal("cuts", live["power_cuts"], CUTS)
         run("udevadm", "settle")
         raw, live = reading.complete(), stats(device)
-    said = twin(args.python, raw, 1000)
-    if said:
-        equal("the twin's map is sound", said["wrong"], None)
-        equal("the twin's accounts", {name: live[name] for name in said["accounts"]}, said["accounts"])
+    twin(args.python, raw, 1000, live)
+
+
+FUA = 1 << 30  # of double word 12
+PER_BLOCK = BLOCK // 512
+
+
+def io(fd: int, opcode: int, slba: int, cdw12: int, data: object = None, nsid: int = 1) -> int:
+    """The status of one I/O command that begins at a block."""
+    return passthru(fd, io=True, opcode=opcode, nsid=nsid, data=data, cdw10=slba, cdw12=cdw12)[0]  # type: ignore[arg-type]
+
+
+def copy(fd: int, to: int, cdw12: int) -> int:
+    """The status of a Copy of block 0."""
+    source = page_buffer()
+    struct.pack_into("<QQH", source, 0, 0, 0, PER_BLOCK - 1)
+    return io(fd, 0x19, to * PER_BLOCK, cdw12, source)
+
+
+def again(fd: int, to: int, cdw12: int) -> int:
+    """A block is written, and stays in the buffer; the status of a Read of it."""
+    buffer = mmap.mmap(-1, BLOCK)
+    buffer[:] = stamped(0, 1)
+    os.pwritev(fd, [buffer], to * BLOCK)
+    return io(fd, 0x02, to * PER_BLOCK, cdw12 | PER_BLOCK - 1, page_buffer(BLOCK))
+
+
+def forced(args: argparse.Namespace) -> None:
+    """What completed with FUA outlives a cut at once, though it is less than a program; without FUA it is gone."""
+    settings = {"kind": "ssd", "memmap_start": size(args.start), "memmap_size": REGION, "vwc": 1, "cpus": args.cpus}
+    with powered("p", **settings, **{f"medium/{name}": value for name, value in SLOW.items()}) as device:
+        buffer = mmap.mmap(-1, BLOCK)
+        buffer[:] = stamped(0, 1)
+        cases = [(act, fua, left) for act in (copy, again) for fua, left in ((FUA, stamped(0, 1)), (0, bytes(BLOCK)))]
+        for to, (act, fua, left) in enumerate(cases, 1):
+            fd = os.open(disk(device), os.O_RDWR | os.O_DIRECT)
+            os.pwritev(fd, [buffer], 0)
+            os.fsync(fd)
+            equal(f"{act.__name__}, flags {fua:x}h", act(fd, 8 * to, fua), 0)
+            equal("cut", write(device / "cut", 1), 0)
+            os.close(fd)
+            with open(disk(device), "rb") as node:
+                node.seek(8 * to * BLOCK)
+                check(f"what a cut leaves of {act.__name__}, flags {fua:x}h", node.read(BLOCK) == left)
+
+
+class Halver(threading.Thread):
+    """Writes a page of eight blocks of 512 bytes again and again, and deallocates its first half after even versions, its second
+    after odd ones."""
+
+    def __init__(self, node: Path, versions: int) -> None:
+        super().__init__()
+        self.node, self.versions, self.statuses = node, versions, set[int]()
+        self.start()
+
+    def run(self) -> None:
+        fd = os.open(self.node, os.O_WRONLY | os.O_DIRECT)
+        buffer = mmap.mmap(-1, BLOCK)
+        for version in range(1, self.versions):
+            buffer[:] = stamped(0, version)
+            os.pwritev(fd, [buffer], 0)
+            self.statuses.add(io(fd, 0x08, version % 2 * 4, 3))
+        os.close(fd)
+
+
+def seen_torn(page: bytes) -> bool:
+    """Whether a page is neither a version nor what is left of it."""
+    versions = [struct.unpack_from("<QQ", page, at)[1] for at in range(0, BLOCK, 512)]
+    version = max(versions)
+    halved = [0, version] if version % 2 == 0 else [version, 0]
+    return versions not in ([version] * 8, [v for v in halved for _ in range(4)])
+
+
+def atomic(args: argparse.Namespace) -> None:
+    """What Identify says of blocks of 512 bytes: a page is written as one, and a cut tears no more of it than is said."""
+    settings = {"kind": "ssd", "memmap_start": size(args.start), "memmap_size": REGION, "vwc": 1, "cpus": args.cpus}
+    for awupf, block, told in ((0, 512, (0, 0, 0, 0, 0, 0)), (3, 512, (7, 3, 0, 7, 0, 7)), (200, 4096, (0, 0, 0, 0, 0, 0)),
+                               (200, 512, (7, 7, 0, 7, 0, 7))):
+        medium = {f"medium/{name}": value for name, value in (SLOW | {"awupf": awupf}).items()}
+        with powered("p", **settings, **medium, block_size=block) as device:
+            data = page_buffer()
+            with open(f"/dev/{controller(device).name}", "rb") as node:
+                passthru(node.fileno(), opcode=6, nsid=1, data=data)
+            equal(f"NAWUN, NAWUPF, NACWU, NABSN, NABO, NABSPF of {awupf}", struct.unpack_from("<6H", data, 34), told)
+            equal("and that these count", data.raw[24] >> 1 & 1, any(told))
+            if told[1] < 7:
+                continue
+            halver, pages, buffer = Halver(disk(device), 1500), 0, mmap.mmap(-1, BLOCK)
+            fd = os.open(disk(device), os.O_RDONLY | os.O_DIRECT)
+            torn = []
+            while halver.is_alive():
+                os.preadv(fd, [buffer], 0)
+                pages += 1
+                torn += [buffer[:]] if seen_torn(buffer[:]) else []
+            os.close(fd)
+            equal("Write Zeroes", halver.statuses, {0})
+            check("a page is never seen torn", pages > 100 and not torn, pages=pages, torn=len(torn))
+            ledger = Ledger()
+            equal("as new", write_zeroes(disk(device)), 0)
+            pull(device, 1, ledger, 300)
+
+
+def write_zeroes(node: Path) -> int:
+    """Page 0 reads as zeros, for good."""
+    fd = os.open(node, os.O_RDWR)
+    status = io(fd, 0x08, 0, PER_BLOCK - 1)
+    os.fsync(fd)
+    os.close(fd)
+    return status
 
 
 def protected(args: argparse.Namespace) -> None:
@@ -342,10 +444,7 @@ def restored(
     run("udevadm", "settle")
     raw, now = reading.complete(), stats(two)
     two.rmdir()
-    said = twin(args.python, raw, 4000, path)
-    if said:
-        equal("the twin's map is sound", said["wrong"], None)
-        equal("the twin's accounts", {name: now[name] for name in said["accounts"]}, said["accounts"])
+    twin(args.python, raw, 4000, now, path)
 
 
 AGED = """
@@ -401,6 +500,8 @@ def body(args: argparse.Namespace) -> None:
     """All of it."""
     equal("load", load(args.module), 0)
     cuts(args)
+    forced(args)
+    atomic(args)
     protected(args)
     held(args)
     live(args)

@@ -27,6 +27,7 @@ from kmod_common import (
     main,
     parser,
     powered,
+    rule,
     run,
     stats,
     unload,
@@ -88,18 +89,17 @@ def complete(args: argparse.Namespace) -> None:
     with device(args, trace=16384, read_delay=20_000) as dev:
         reading = Reading("t", 0.002)
         equal("one reader at a time", errno_of(lambda: os.open(NODE, os.O_RDWR)), errno.EBUSY)
+        load_on(disk(dev), 100)
+        run("udevadm", "settle")  # it looks at the disk too
+        equal("cut", write(dev / "cut", 1), 0)
         node = disk(dev)
         load_on(node, 2000)
         equal("timing", write(dev / "read_delay", 30_000), 0)
-        rule = dev / "faults" / "r"
-        rule.mkdir()
-        for key, value in {"action": "delay", "delay": 1000, "count": 1, "enable": 1}.items():
-            equal(f"rule: {key}", write(rule / key, value), 0)
-        equal("discard", run("blkdiscard", "-o", "65536", "-l", "8192", str(node)).returncode, 0)
-        before = len(records(reading.sofar()))
-        equal("reset", write(controller(dev) / "reset_controller", 1), 0)
-        disk(dev)
-        rule.rmdir()
+        with rule(dev, action="delay", delay=1000, count=1):
+            equal("discard", run("blkdiscard", "-o", "65536", "-l", "8192", str(node)).returncode, 0)
+            before = len(records(reading.sofar()))
+            equal("reset", write(controller(dev) / "reset_controller", 1), 0)
+            disk(dev)
         run("udevadm", "settle")  # it looks at the disk too
         seen = stats(dev)
         raw = reading.finish()
@@ -110,7 +110,7 @@ def complete(args: argparse.Namespace) -> None:
         counted(found, seen)
         agrees(found)
         workers(seen)
-        twin(args.python, raw, 2000)
+        twin(args.python, raw, 2000, seen)
 
 
 def counted(found: list[Record], seen: dict[str, int]) -> None:

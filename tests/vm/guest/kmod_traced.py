@@ -62,23 +62,31 @@ from nvlab.sim.state import read_state
 from nvlab.sim.twin import read, replay
 twin = replay(read(Path(sys.argv[1]).read_bytes()), *map(read_state, map(Path, sys.argv[2:])))
 device = twin.device
-said = {"commands": len(twin.commands), "differences": len(twin.differences()), "accounts": device.stats()}
+said = {"commands": len(twin.commands), "differences": len(twin.differences()), "numbers": device.counters()}
+del said["numbers"]["errors"]  # of the core; of stats they are all that hosts were told, also by whoever reads commands
 if device.config.kind in WITH_SSD:
     said["wrong"] = device.audit()
+    said["numbers"] |= device.stats()
 print(json.dumps(said))
 """
 
 
-def twin(python: str, raw: bytes, commands: int, state: Path | None = None) -> dict[str, Any] | None:
+def twin(python: str, raw: bytes, commands: int, live: dict[str, int], state: Path | None = None) -> dict[str, int]:
     """Check that the core in user space decides every one of more than so many commands as the live device did, which began
-    with ``state``; what it says."""
+    with ``state``, and ends with its numbers: ``live``, the device's statistics when the trace was read to its end. Those of the
+    twin, none if it fails."""
     path = Path("/tmp/nvlab-trace.raw")
     path.write_bytes(raw)
     began = [str(state)] if state else []
     done = run(python, "-c", TWIN, str(path), *began, deadline=240, env={**os.environ, "PYTHONPATH": str(CHECKOUT)})
     if not check("the twin replays", done.returncode == 0, err=done.stderr[-600:]):
-        return None
+        return {}
     said: dict[str, Any] = json.loads(done.stdout)
     agrees = said["commands"] > commands and not said["differences"]
     check("the twin decides the same", agrees, commands=said["commands"], differences=said["differences"])
-    return said
+    equal("what the twin holds is sound", said.get("wrong"), None)
+    numbers: dict[str, int] = said["numbers"]
+    others = {name: (live.get(name), n) for name, n in numbers.items() if live.get(name) != n}
+    read = numbers["reads"] + numbers["retrieves"]
+    check("the twin's counters and accounts are the device's", read and not others, others=others)
+    return numbers
