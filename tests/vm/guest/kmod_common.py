@@ -27,6 +27,7 @@ ADMIN_CMD = 0xC0484E41
 IO_CMD = 0xC0484E43
 IO64_CMD = 0xC0504E48
 IDENTIFY = 6  # opcode
+CDWS = tuple(f"cdw{i}" for i in range(10, 16))
 DNR = 0x4000
 
 _failed: list[str] = []
@@ -249,7 +250,7 @@ def page_buffer(length: int = 4096) -> Any:
 def _ioctl(fd: int, number: int, opcode: int, nsid: int, data: ctypes.Array[Any] | None, flags: int, cdw: dict[str, int],
            result: str) -> tuple[int, int]:
     """A passthrough call; ``result`` is how its struct ends."""
-    words = [cdw.get(f"cdw{i}", 0) for i in range(10, 16)]
+    words = [cdw.get(name, 0) for name in CDWS]
     buf = bytearray(struct.pack(
         f"<BBHIIIQQII6II{result}", opcode, flags, 0, nsid, cdw.get("cdw2", 0), cdw.get("cdw3", 0), 0,
         ctypes.addressof(data) if data is not None else 0, 0, ctypes.sizeof(data) if data is not None else 0,
