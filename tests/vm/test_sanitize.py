@@ -30,8 +30,8 @@ def kernel() -> str:
 
 @pytest.fixture(scope="session")
 def spec() -> GuestSpec:
-    # after its first report KASAN is silent, unless told otherwise
-    return GuestSpec(cpus=4, memory=3 * GIB, reserved=((5 * GIB, 513 * MIB),), append="kasan_multi_shot")
+    # after its first report KASAN is silent, unless told otherwise; iomem: as in test_kmod.py
+    return GuestSpec(cpus=4, memory=3 * GIB, reserved=((5 * GIB, 513 * MIB),), append="kasan_multi_shot iomem=relaxed")
 
 
 @pytest.fixture
