@@ -33,6 +33,7 @@ from kmod_common import (
 )
 
 MIB = 1 << 20
+LIVE = ("power", "hold", "temperature", "read_delay", "read_time", "write_delay", "write_time", "nr_io_units", "io_unit_shift")
 ALL = 0xFFFFFFFF
 IDENTIFY, GET_LOG, MANAGE, ATTACH, FORMAT = 6, 2, 0x0D, 0x15, 0x80
 READ, WRITE = 2, 1
@@ -144,11 +145,20 @@ def configured(args: argparse.Namespace) -> Path:
                               ("firmware", "123456789", errno.ENAMETOOLONG), ("entries", "x", errno.EINVAL)):
         equal(f"{name} = {value}", write(device / name, value), want)
     equal("power", write(device / "power", 1), 0)
-    equal("busy while on", write(spaces / "1" / "size", 1), errno.EBUSY)
     equal("no more while on", errno_of((spaces / "3").mkdir), errno.EBUSY)
     for name in ("queues", "entries", "mdts", "firmware"):
         equal(f"{name} is busy", write(device / name, 4), errno.EBUSY)
+    equal("may change while on", unchanged(device), dict.fromkeys(LIVE, 0))
+    equal("nor those of a namespace", unchanged(spaces / "1"), {})
     return device
+
+
+def unchanged(directory: Path) -> dict[str, int]:
+    """Write to each attribute what it says: the outcomes, but for those that are busy."""
+    attributes = [path for path in directory.iterdir() if path.is_file() and path.stat().st_mode & 0o600 == 0o600]
+    check(f"attributes of {directory.name}", len(attributes) > 2, names=sorted(path.name for path in attributes))
+    outcomes = {path.name: write(path, f"{read(path)}\n") for path in attributes}
+    return {name: code for name, code in outcomes.items() if code != errno.EBUSY}
 
 
 def presented(device: Path) -> Subsystem:
