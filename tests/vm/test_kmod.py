@@ -41,7 +41,7 @@ def test_data_commands_counters_and_coalescing(guest, module):
 
 
 def test_namespaces_the_pool_and_24_devices(guest, module):
-    guest.passes("kmod_ns.py", module)
+    guest.passes("kmod_ns.py", module, timeout=600)
 
 
 def test_two_controllers_share_a_subsystem(guest, module):

@@ -76,7 +76,7 @@ def test_data_commands_counters_and_coalescing(guest, module):
 
 
 def test_namespaces_the_pool_and_24_devices(guest, module):
-    passes(guest, "kmod_ns.py", module, timeout=900)
+    passes(guest, "kmod_ns.py", module, timeout=1500)
 
 
 def test_rings_and_registers_from_user_space(guest, module):

@@ -16,6 +16,7 @@ import os
 import struct
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -312,6 +313,18 @@ class DiskDrive(Drive):
 def fio(node: Path, *args: str, deadline: float = 120) -> subprocess.CompletedProcess[str]:
     """Run one fio job on a device."""
     return run("fio", "--name=t", f"--filename={node}", "--ioengine=io_uring", "--direct=1", *args, deadline=deadline)
+
+
+@contextlib.contextmanager
+def fio_beside(node: Path, *args: str) -> Iterator[list[subprocess.CompletedProcess[str]]]:
+    """fio, for as long as the block takes and until it ends by itself."""
+    done: list[subprocess.CompletedProcess[str]] = []
+    thread = threading.Thread(target=lambda: done.append(fio(node, *args, deadline=120)))
+    thread.start()
+    try:
+        yield done
+    finally:
+        thread.join()
 
 
 def main(body: Callable[[argparse.Namespace], None], arguments: argparse.ArgumentParser) -> None:

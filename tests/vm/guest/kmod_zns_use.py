@@ -15,8 +15,6 @@ import subprocess
 import threading
 import uuid
 import zlib
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 from kmod_common import (
@@ -26,6 +24,7 @@ from kmod_common import (
     equal,
     errno_of,
     fio,
+    fio_beside,
     load,
     main,
     make,
@@ -91,18 +90,6 @@ def loads(device: Path, node: Path) -> None:
     passes("reads", fio(node, "--rw=randread", "--bs=4k", "--iodepth=16", "--number_ios=3000", *ZBD))
     passes("without zones", fio(disk(device, nsid=2), "--rw=randwrite", "--bs=4k", "--iodepth=8",
                                 "--io_size=16M", "--verify=crc32c"))
-
-
-@contextmanager
-def fio_beside(node: Path, *args: str) -> Iterator[list[subprocess.CompletedProcess[str]]]:
-    """fio, for as long as the block takes and until it ends by itself."""
-    done: list[subprocess.CompletedProcess[str]] = []
-    thread = threading.Thread(target=lambda: done.append(fio(node, *args, deadline=120)))
-    thread.start()
-    try:
-        yield done
-    finally:
-        thread.join()
 
 
 def resets(device: Path, node: Path) -> None:
