@@ -95,6 +95,18 @@ def test_the_power_is_cut_and_what_a_drive_holds_is_moved(guest, module):
     passes(guest, "kmod_power.py", module, "--python", sys.executable, timeout=1200)
 
 
+def test_an_ssd_and_a_disk_that_their_twin_agrees_with(guest, module):
+    passes(guest, "kmod_ssd.py", module, "--python", sys.executable, timeout=1800)
+
+
+def test_data_are_placed_by_handles(guest, module):
+    passes(guest, "kmod_fdp.py", module, "--python", sys.executable, timeout=1200)
+
+
+def test_every_command_of_keys_answers_as_the_standard_says(guest, module):
+    passes(guest, "kmod_kv.py", module, "--python", sys.executable, timeout=1200)
+
+
 def test_every_command_of_zones_answers_as_the_standard_says(guest, module):
     passes(guest, "kmod_zns.py", module, "--python", sys.executable, timeout=900)
     passes(guest, "kmod_zns_bare.py", module)
