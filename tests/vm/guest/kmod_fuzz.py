@@ -484,7 +484,8 @@ def body(args: argparse.Namespace) -> None:
         by_rings(fuzz, args.n // 4, wild=True)
     for power in (0, 1):
         equal(f"power {power}", write(FIRST / "power", power), 0)
-    done = fio(disk(), "--rw=randwrite", "--bs=4k", "--iodepth=8", "--size=16M", "--verify=crc32c", "--verify_fatal=1")
+    done = fio(disk(), "--rw=randwrite", "--bs=4k", "--iodepth=8", "--size=16M", "--verify=crc32c", "--verify_fatal=1",
+               deadline=600)
     check("and it verifies", done.returncode == 0, err=done.stderr[-300:])
     write(Path("/proc/sys/vm/nr_hugepages"), 0)
     equal("unload", unload(), 0)
