@@ -138,7 +138,7 @@ def test_random_commands_of_zones(guest, module):
 
 
 def test_every_allocation_may_fail(guest, module):
-    passes(guest, "kmod_nomem.py", module, timeout=1800)
+    passes(guest, "kmod_nomem.py", module, timeout=2400)
     assert leaks(guest) == ""
 
 
