@@ -30,8 +30,8 @@ def kernel() -> str:
 
 @pytest.fixture(scope="session")
 def spec() -> GuestSpec:
-    # after its first report KASAN is silent, unless told otherwise
-    return GuestSpec(cpus=4, memory=3 * GIB, reserved=((5 * GIB, 513 * MIB),), append="kasan_multi_shot")
+    # after its first report KASAN is silent, unless told otherwise; iomem: as in test_kmod.py
+    return GuestSpec(cpus=4, memory=3 * GIB, reserved=((5 * GIB, 513 * MIB),), append="kasan_multi_shot iomem=relaxed")
 
 
 @pytest.fixture
@@ -76,7 +76,7 @@ def test_data_commands_counters_and_coalescing(guest, module):
 
 
 def test_namespaces_the_pool_and_24_devices(guest, module):
-    passes(guest, "kmod_ns.py", module, timeout=900)
+    passes(guest, "kmod_ns.py", module, timeout=1500)
 
 
 def test_rings_and_registers_from_user_space(guest, module):
@@ -93,6 +93,18 @@ def test_the_power_of_all_devices_fails_at_once_and_stays_away(guest, module):
 
 def test_the_power_is_cut_and_what_a_drive_holds_is_moved(guest, module):
     passes(guest, "kmod_power.py", module, "--python", sys.executable, timeout=1200)
+
+
+def test_an_ssd_and_a_disk_that_their_twin_agrees_with(guest, module):
+    passes(guest, "kmod_ssd.py", module, "--python", sys.executable, timeout=1800)
+
+
+def test_data_are_placed_by_handles(guest, module):
+    passes(guest, "kmod_fdp.py", module, "--python", sys.executable, timeout=1200)
+
+
+def test_every_command_of_keys_answers_as_the_standard_says(guest, module):
+    passes(guest, "kmod_kv.py", module, "--python", sys.executable, timeout=1200)
 
 
 def test_every_command_of_zones_answers_as_the_standard_says(guest, module):
@@ -112,8 +124,9 @@ def test_a_user_space_driver_by_vfio_without_an_iommu(guest, module):
     passes(guest, "kmod_vfio.py", module)
 
 
-def test_random_commands(guest, module):
-    commands, seed = (1_000_000, 2) if SOAK else (20_000, 1)
+@pytest.mark.parametrize("seed", (2, 3, 4, 5) if SOAK else (1,))  # soak's million in parts, each to be run again by itself
+def test_random_commands(guest, module, seed):
+    commands = 250_000 if SOAK else 20_000
     passes(guest, "kmod_fuzz.py", module, commands, "--seed", seed, timeout=max(900, commands // 20))
     assert leaks(guest) == ""
 
@@ -125,7 +138,7 @@ def test_random_commands_of_zones(guest, module):
 
 
 def test_every_allocation_may_fail(guest, module):
-    passes(guest, "kmod_nomem.py", module, timeout=1800)
+    passes(guest, "kmod_nomem.py", module, timeout=2400)
     assert leaks(guest) == ""
 
 

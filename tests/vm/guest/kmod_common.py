@@ -16,6 +16,7 @@ import os
 import struct
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -27,6 +28,7 @@ ADMIN_CMD = 0xC0484E41
 IO_CMD = 0xC0484E43
 IO64_CMD = 0xC0504E48
 IDENTIFY = 6  # opcode
+CDWS = tuple(f"cdw{i}" for i in range(10, 16))
 DNR = 0x4000
 
 _failed: list[str] = []
@@ -262,7 +264,7 @@ def page_buffer(length: int = 4096) -> Any:
 def _ioctl(fd: int, number: int, opcode: int, nsid: int, data: ctypes.Array[Any] | None, flags: int, cdw: dict[str, int],
            result: str) -> tuple[int, int]:
     """A passthrough call; ``result`` is how its struct ends."""
-    words = [cdw.get(f"cdw{i}", 0) for i in range(10, 16)]
+    words = [cdw.get(name, 0) for name in CDWS]
     buf = bytearray(struct.pack(
         f"<BBHIIIQQII6II{result}", opcode, flags, 0, nsid, cdw.get("cdw2", 0), cdw.get("cdw3", 0), 0,
         ctypes.addressof(data) if data is not None else 0, 0, ctypes.sizeof(data) if data is not None else 0,
@@ -324,6 +326,18 @@ class DiskDrive(Drive):
 def fio(node: Path, *args: str, deadline: float = 120) -> subprocess.CompletedProcess[str]:
     """Run one fio job on a device."""
     return run("fio", "--name=t", f"--filename={node}", "--ioengine=io_uring", "--direct=1", *args, deadline=deadline)
+
+
+@contextlib.contextmanager
+def fio_beside(node: Path, *args: str) -> Iterator[list[subprocess.CompletedProcess[str]]]:
+    """fio, for as long as the block takes and until it ends by itself."""
+    done: list[subprocess.CompletedProcess[str]] = []
+    thread = threading.Thread(target=lambda: done.append(fio(node, *args, deadline=120)))
+    thread.start()
+    try:
+        yield done
+    finally:
+        thread.join()
 
 
 def main(body: Callable[[argparse.Namespace], None], arguments: argparse.ArgumentParser) -> None:

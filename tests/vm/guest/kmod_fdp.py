@@ -8,6 +8,8 @@ import ctypes
 import json
 import random
 import struct
+import threading
+from pathlib import Path
 from typing import Any
 
 from kmod_common import (
@@ -24,6 +26,8 @@ from kmod_common import (
     size,
     stats,
     unload,
+    wait_for,
+    write,
 )
 from kmod_traced import Reading, twin
 
@@ -33,7 +37,7 @@ PLACED: dict[str, int] = {
     "channels": 2, "dies": 2, "planes": 1, "blocks": 64, "cell_bits": 1, "program_pages": 1, "read_lsb": 1000,
     "program_lsb": 5000, "erase": 20_000, "spare": 400, "fdp_handles": HANDLES, "fdp_persistent": 1,
 }
-WRITE, RECEIVE, SEND = 0x01, 0x12, 0x1D
+FLUSH, WRITE, READ, RECEIVE, SEND = 0x00, 0x01, 0x02, 0x12, 0x1D
 GET_LOG, SET, GET, DIRECTIVE_SEND, DIRECTIVE_RECEIVE = 2, 9, 10, 0x19, 0x1A
 CONFIGS, USAGE, STATISTICS, EVENTS = 0x20, 0x21, 0x22, 0x23
 OK, INVALID_OPCODE, INVALID_FIELD, LOG_INVALID, SEQUENCE = 0, 0x4001, 0x4002, 0x4109, 0x400C
@@ -183,6 +187,99 @@ def in_words(d: Drive) -> None:
     said("events", d.path, "-e", "1", "-E")
 
 
+class Writer(threading.Thread):
+    """Writes versions of some units, each through any handle, and flushes now and then, until the drive is gone."""
+
+    UNITS = 64
+
+    def __init__(self, device: Path, begun: list[int], seed: int) -> None:
+        super().__init__(daemon=True)
+        self.begun, self.acked, self.durable = begun, list(begun), list(begun)
+        self.written, self.dice, self.drive = 0, random.Random(seed), Drive(device)
+        self.start()
+
+    def run(self) -> None:
+        while self.one(self.dice.randrange(self.UNITS), self.dice.randrange(HANDLES)):
+            pass
+        self.drive.close()
+
+    def one(self, unit: int, handle: int) -> bool:
+        self.begun[unit] += 1
+        data = page_buffer(UNIT)
+        data[:] = versioned(unit, self.begun[unit])
+        if self.drive.io(WRITE, data, cdw10=unit * 8, cdw12=7 | 2 << 20, cdw13=handle << 16):
+            return False
+        self.acked[unit] = self.begun[unit]
+        self.written += 1
+        if not self.written % 40:
+            before = list(self.acked)
+            if self.drive.io(FLUSH):
+                return False
+            self.durable = before
+        return True
+
+
+def versioned(unit: int, version: int) -> bytes:
+    return struct.pack("<II", unit, version) * (UNIT // 8) if version else bytes(UNIT)
+
+
+def versions(d: Drive) -> list[int]:
+    """The version of each unit on the drive, 0 if it was never written; -1 where it is not whole."""
+    data, found = page_buffer(UNIT), []
+    for unit in range(Writer.UNITS):
+        equal(f"read {unit}", d.io(READ, data, cdw10=unit * 8, cdw12=7), OK)
+        version = struct.unpack_from("<II", data)[1]
+        found.append(version if data.raw == versioned(unit, version) else -1)
+    return found
+
+
+def cuts(args: argparse.Namespace) -> None:
+    """Power cuts under writes through handles: what was flushed is there, accounts add up; what is held is the same when on."""
+    medium = {f"medium/{name}": value for name, value in (PLACED | {"program_lsb": 2_000_000, "buffer": 256}).items()}
+    with powered("s", kind="ssd", memmap_start=args.start, memmap_size=REGION, cpus=args.cpus, vwc=1, seed=3, trace=16384,
+                 trace_lossless=1, **medium) as device:
+        reading, now = Reading("s", 0.002), [0] * Writer.UNITS
+        for seed in range(3):
+            writer = Writer(device, list(now), seed)
+            wait_for("writes", lambda w=writer, least=90 + 37 * seed: w.written > least or not w.is_alive())
+            equal(f"cut {seed}", write(device / "cut", 1), 0)
+            writer.join(60)
+            d = Drive(device)
+            now = versions(d)
+            bad = [n for n in range(Writer.UNITS) if not writer.durable[n] <= now[n] <= writer.begun[n]]
+            equal(f"torn, lost or never written {seed}", [(n, writer.durable[n], now[n], writer.begun[n]) for n in bad], [])
+            accounts(d)
+            d.close()
+        check("something was lost", stats(device)["lost_units"] > 0, lost=stats(device)["lost_units"])
+        run("udevadm", "settle")
+        twin(args.python, reading.complete(), 200, stats(device))
+        held(device, now)
+
+
+def accounts(d: Drive) -> None:
+    """The log says of the media what the drive counted, and no handle has more room than a unit."""
+    seen, (host, media, erased) = stats(d.device), d.statistics()
+    equal("media and erased bytes", (media, erased), (seen["programmed_units"] * UNIT, seen["erased_units"] * UNIT))
+    check("host bytes", host >= Writer.UNITS * UNIT, host=host)
+    blocks, room = seen["line_units"] * 8, d.room()
+    check("handles", [row[:2] for row in room] == [(i, i) for i in range(HANDLES)] and all(0 < row[2] <= blocks for row in room),
+          room=room)
+
+
+def held(device: Path, want: list[int]) -> None:
+    """Off and on: the same data, statistics, and room of handles."""
+    d = Drive(device)
+    equal("flush", d.io(FLUSH), OK)
+    before = d.statistics(), d.room()
+    d.close()
+    equal("hold, off and on", [write(device / name, value) for name, value in (("hold", 1), ("power", 0), ("power", 1))], [0] * 3)
+    d = Drive(device)
+    equal("the same statistics and room", (d.statistics(), d.room()), before)
+    equal("the same data", versions(d), want)
+    d.close()
+    equal("let go", (write(device / "power", 0), write(device / "hold", 0)), (0, 0))
+
+
 def without(args: argparse.Namespace) -> None:
     """A device that has no handles has nothing of all this."""
     with powered("p", kind="ssd", memmap_start=args.start, memmap_size=REGION, **{"medium/blocks": 64}) as device:
@@ -208,6 +305,7 @@ def body(args: argparse.Namespace) -> None:
         d.close()
         run("udevadm", "settle")
         twin(args.python, reading.complete(), 1000, stats(device))
+    cuts(args)
     without(args)
     equal("unload", unload(), 0)
 

@@ -120,7 +120,7 @@ def fuzzed(fuzz: ZoneFuzz, count: int) -> None:
     buffer, refused = page_buffer(BUFFER), 0
     while fuzz.done < count:
         opcode, slba, cdws = fuzz.command()
-        fuzz.note(f"{opcode:#x} at {slba:#x} {cdws}")
+        fuzz.note(opcode, "at", slba, cdws)
         if opcode in (DSM, COPY):
             ctypes.memmove(buffer, fuzz.ranges(), 4096)
         data = None if opcode == FLUSH else buffer

@@ -36,6 +36,7 @@ from kmod_common import (
     wait_for,
     write,
 )
+from kmod_power import node_of, read_all, write_all
 from kmod_traced import CHECKOUT, Reading, twin
 
 sys.path.insert(0, str(CHECKOUT))
@@ -462,6 +463,39 @@ def cuts(args: argparse.Namespace) -> None:
         equal("all is there", versions(device), now)
 
 
+def moved(args: argparse.Namespace) -> None:
+    """What a drive holds after a cut goes to another like it: keys, values, and all that was counted."""
+    medium = {f"medium/{key}": value for key, value in KEYED.items()}
+    whole, want, before = b"", [0] * Ledger.KEYS, dict[str, int]()
+    for n, name in enumerate(("one", "two")):
+        device = make(name, kind="kv", memmap_start=size(args.start) + n * REGION, memmap_size=REGION, block_size=4096, vwc=1,
+                      seed=5, cpus=args.cpus, **medium, hold=1)
+        if whole:
+            equal("the state of the other", write_all(name, whole), 0)
+        equal(f"{name}: power", write(device / "power", 1), 0)
+        if not whole:
+            ledger = Ledger(device, list(want), 1)
+            wait_for("stores", lambda ledger=ledger: ledger.stored > 100 or not ledger.is_alive())
+            equal("cut", write(device / "cut", 1), 0)
+            ledger.join(60)
+            want, before = versions(device), stats(device)
+            check("there are keys", sum(map(bool, want)) > 20)
+            equal("off", write(device / "power", 0), 0)
+            with node_of(name).open("rb", buffering=0) as state:
+                whole = read_all(state)
+        else:
+            now = stats(device)
+            kept = ("keys", "value_units", "value_bytes", "stores", "lost_units", "power_cuts", "erased_units")
+            equal("what was counted", {key: now[key] for key in kept}, {key: before[key] for key in kept})
+            equal("the same versions", versions(device), want)
+            with Store(generic(device)) as store:
+                store.store(b"p0", valued(0, want[0] + 1))
+            equal("and it goes on", versions(device), [want[0] + 1, *want[1:]])
+            equal("off", write(device / "power", 0), 0)
+        equal("let go", write(device / "hold", 0), 0)
+        device.rmdir()
+
+
 def paths(args: argparse.Namespace) -> None:
     """Two controllers: one generic device above both, which goes on by the other when one is lost."""
     with keyed(args.start, cpus=args.cpus, vwc=1, controllers=2) as device, Store(generic(device)) as store:
@@ -487,7 +521,7 @@ def refused(args: argparse.Namespace) -> None:
 
 def body(args: argparse.Namespace) -> None:
     equal("load", load(args.module), 0)
-    for part in (commands, cuts, paths, refused):
+    for part in (commands, cuts, moved, paths, refused):
         part(args)
     equal("unload", unload(), 0)
 

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Every allocation of loading, of a new device and of its power=1 fails in turn: each time cleanly, or it does not matter.
 
+With other kinds of device, and in loading with one, it is one in a few.
+
 The kernel must have CONFIG_FAILSLAB and CONFIG_FAIL_PAGE_ALLOC: see Documentation/fault-injection/fault-injection.rst, fail-nth.
 """
 
@@ -13,11 +15,31 @@ from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
-from kmod_common import CONFIGFS, check, disk, equal, insert, load, main, parser, run, size, unload, write
+from kmod_common import (
+    CONFIGFS,
+    check,
+    equal,
+    insert,
+    load,
+    main,
+    make,
+    page_buffer,
+    parser,
+    passthru64,
+    run,
+    size,
+    unload,
+    write,
+)
+from kmod_kv import generic
+from kmod_ns import SMALL_SSD, SMALL_ZNS, unmade
 
 DEBUGFS = Path("/sys/kernel/debug")
 NAME = "a-name-that-must-be-allocated"
 LIMIT = 5000
+SPARSE = 23  # most allocations of these are those of a plain device: every such fails
+# request_mem_region() does not say why it failed, and the PCI core not even that it did: hence the two other errors
+POWER = {0, errno.ENOMEM, errno.EADDRINUSE, errno.EIO}
 
 
 def prepare_faults() -> None:
@@ -72,13 +94,15 @@ def loading(args: argparse.Namespace) -> None:
 
     with args.module.open("rb") as file:
         each("load", lambda: insert(file.fileno()), undo, {0, errno.ENOMEM}, args.step)
+        first = f"memmap_start={args.start} memmap_size={args.size} cpus={args.cpus}"
+        each("load with a device", lambda: insert(file.fileno(), first), lambda: undo() and gone(), POWER, SPARSE * args.step)
 
 
 def making() -> None:
     """mkdir."""
     path = CONFIGFS / NAME
 
-    def make() -> int:
+    def made() -> int:
         try:
             path.mkdir()
         except OSError as err:
@@ -90,18 +114,15 @@ def making() -> None:
             path.rmdir()
         return not path.exists()
 
-    each("mkdir", make, undo, {0, errno.ENOMEM}, 1)
+    each("mkdir", made, undo, {0, errno.ENOMEM}, 1)
 
 
-def powering(args: argparse.Namespace) -> None:
-    """power=1, the PCI core and the driver's probe included.
-
-    request_mem_region() does not say why it failed, and the PCI core not even that it did: hence the two other errors.
-    """
-    path = CONFIGFS / NAME
-    path.mkdir()
-    for key, value in {"memmap_start": size(args.start), "memmap_size": args.size, "cpus": args.cpus}.items():
-        equal(key, write(path / key, value), 0)
+def powering(args: argparse.Namespace, step: int, namespaces: int = 0, **settings: object) -> None:
+    """power=1, the PCI core and the driver's probe included."""
+    path = make(NAME, **{"memmap_start": size(args.start), "memmap_size": args.size, "cpus": args.cpus, **settings})
+    for nsid in range(1, namespaces + 1):
+        (path / "namespaces" / str(nsid)).mkdir()
+        equal(f"size of {nsid}", write(path / "namespaces" / str(nsid) / "size", "8M"), 0)
     power = os.open(path / "power", os.O_WRONLY)
 
     def on() -> int:
@@ -114,11 +135,12 @@ def powering(args: argparse.Namespace) -> None:
     def undo() -> bool:
         return write(path / "power", 0) == 0 and gone()
 
-    each("power", on, undo, {0, errno.ENOMEM, errno.EADDRINUSE, errno.EIO}, args.step)
+    each(f"power of {settings.get('kind', 'nvm')}", on, undo, POWER, step)
     os.close(power)
     equal("power, undisturbed", write(path / "power", 1), 0)
-    equal("it works", len(disk(path).open("rb").read(4096)), 4096)
-    path.rmdir()
+    with generic(path).open("rb", buffering=0) as node:
+        equal("it works", passthru64(node.fileno(), opcode=2, nsid=1, data=page_buffer())[0], 0)
+    unmade(path)
 
 
 def body(args: argparse.Namespace) -> None:
@@ -127,7 +149,11 @@ def body(args: argparse.Namespace) -> None:
     loading(args)
     equal("load", load(args.module), 0)
     making()
-    powering(args)
+    powering(args, args.step)
+    ssd = {f"medium/{name}": value for name, value in SMALL_SSD.items()}
+    powering(args, SPARSE * args.step, 2, kind="ssd", memmap_size="21M", vwc=1, trace=1024, controllers=2, **ssd)
+    zns = {f"medium/{name}": value for name, value in SMALL_ZNS.items()}
+    powering(args, SPARSE * args.step, kind="zns", memmap_size="21M", block_size=4096, vwc=1, **zns)
     equal("unload", unload(), 0)
 
 

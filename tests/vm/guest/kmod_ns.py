@@ -19,20 +19,24 @@ from kmod_common import (
     equal,
     errno_of,
     fio,
+    fio_beside,
     load,
     main,
     make,
     page_buffer,
     parser,
     passthru,
+    pci,
     read,
     size,
     unload,
     wait_for,
     write,
 )
+from kmod_kv import Store, generic
 
 MIB = 1 << 20
+LIVE = ("power", "hold", "temperature", "read_delay", "read_time", "write_delay", "write_time", "nr_io_units", "io_unit_shift")
 ALL = 0xFFFFFFFF
 IDENTIFY, GET_LOG, MANAGE, ATTACH, FORMAT = 6, 2, 0x0D, 0x15, 0x80
 READ, WRITE = 2, 1
@@ -144,11 +148,20 @@ def configured(args: argparse.Namespace) -> Path:
                               ("firmware", "123456789", errno.ENAMETOOLONG), ("entries", "x", errno.EINVAL)):
         equal(f"{name} = {value}", write(device / name, value), want)
     equal("power", write(device / "power", 1), 0)
-    equal("busy while on", write(spaces / "1" / "size", 1), errno.EBUSY)
     equal("no more while on", errno_of((spaces / "3").mkdir), errno.EBUSY)
     for name in ("queues", "entries", "mdts", "firmware"):
         equal(f"{name} is busy", write(device / name, 4), errno.EBUSY)
+    equal("may change while on", unchanged(device), dict.fromkeys(LIVE, 0))
+    equal("nor those of a namespace", unchanged(spaces / "1"), {})
     return device
+
+
+def unchanged(directory: Path) -> dict[str, int]:
+    """Write to each attribute what it says: the outcomes, but for those that are busy."""
+    attributes = [path for path in directory.iterdir() if path.is_file() and path.stat().st_mode & 0o600 == 0o600]
+    check(f"attributes of {directory.name}", len(attributes) > 2, names=sorted(path.name for path in attributes))
+    outcomes = {path.name: write(path, f"{read(path)}\n") for path in attributes}
+    return {name: code for name, code in outcomes.items() if code != errno.EBUSY}
 
 
 def presented(device: Path) -> Subsystem:
@@ -270,34 +283,100 @@ def cycles(s: Subsystem) -> None:
     equal("does not fit", write(s.device / "power", 1), errno.ENOSPC)
 
 
+# of 20 MiB of storage
+SMALL_SSD = {"channels": 2, "dies": 2, "planes": 1, "page_size": 4096, "cell_bits": 1, "program_pages": 1}
+SMALL_ZNS = {**SMALL_SSD, "zone_size": 2048, "zone_capacity": 1024, "zone_conventional": 4, "zone_max_active": 4,
+             "zone_max_open": 4}
+SMALL_KV = {**SMALL_SSD, "kv_value": 64, "kv_keys": 100, "buffer": 256, "spare": 100}
+ZNS, KV = 7, 8  # of the devices of the pool; the others are plain, SSD and disk in turn
+REMOVED = (3, 17, 4, 23, 0)
+BUSY = ((6, 2), (10, 1))  # devices that are written while others come and go, and their namespaces
+
+
+def pooled(n: int) -> Path:
+    """The nth device: of its kind, with two namespaces (one of keys)."""
+    kind = {ZNS: "zns", KV: "kv"}.get(n, ("nvm", "ssd", "hdd")[n % 3])
+    medium = {"zns": SMALL_ZNS, "kv": SMALL_KV, "ssd": SMALL_SSD}.get(kind, {})
+    device = make(f"p{n}", memmap_size="21M", cpus=str(n % 4), kind=kind, block_size=4096,
+                  **{f"medium/{name}": value for name, value in medium.items()})
+    if kind not in ("zns", "kv"):  # whose namespaces the medium says
+        for nsid in (1, 2):
+            (device / "namespaces" / str(nsid)).mkdir()
+        equal(f"{device.name}: size", write(device / "namespaces/1/size", "8M"), 0)
+    return device
+
+
+def gone(device: Path) -> None:
+    """Remove one, and see it gone."""
+    function = pci(device)
+    unmade(device)
+    check(f"{device.name} is gone", not function.exists() and not device.exists())
+
+
+class Contents:
+    """What each device of the pool was given, and whether it still has it."""
+
+    def __init__(self, devices: list[Path]) -> None:
+        self.spaces = {}
+        for n, device in enumerate(devices):
+            if n == KV:
+                with Store(generic(device)) as store:
+                    store.store(b"key", bytes([n]) * 9000)
+                continue
+            s = Subsystem(device)
+            for nsid in (1, 2):
+                node = self.spaces[n, nsid] = s.disk(nsid)
+                pattern(node, 10 * n + nsid)
+            os.close(s.fd)
+        self.keys = devices[KV]
+
+    def verify(self, when: str, skip: tuple[tuple[int, int], ...] = ()) -> None:
+        """All that is still there."""
+        there = {key: node for key, node in self.spaces.items() if key[0] not in REMOVED and key not in skip}
+        wrong = [key for key, node in there.items() if set(pattern(node)) != {10 * key[0] + key[1]}]
+        equal(f"{when}: namespaces that changed", (wrong, len(there)), ([], 2 * (23 - len(REMOVED)) - len(skip)))
+        with Store(generic(self.keys)) as store:
+            equal(f"{when}: the value", store.retrieve(b"key"), bytes([KV]) * 9000)
+
+
 def pools(args: argparse.Namespace) -> None:
-    """24 devices out of the pool, made and removed in any order while others work."""
+    """24 devices of all kinds out of the pool, made and removed in any order while others work."""
     equal("no pool", ((CONFIGFS / "pool").read_text(), (CONFIGFS / "free").read_text()), ("\n", ""))
     place = f"{size(args.start) >> 20}M"
     for text, want in ((f"513M${place}", 0), ("513M", errno.EINVAL), ("1M$1G", errno.ENOSPC), ("64M$1G", errno.EFAULT)):
         equal(f"pool {text}", write(CONFIGFS / "pool", text), want)
     equal("it is free", (CONFIGFS / "free").read_text(), f"513M${place}\n")
-    devices = [make(f"p{n}", memmap_size="21M", cpus=str(n % 4)) for n in range(24)]
+    devices = [pooled(n) for n in range(24)]
     for device in devices:
         equal(f"{device.name}: power", write(device / "power", 1), 0)
     starts = [int(read(device / "memmap_start")) for device in devices]
     equal("one after the other", starts, [size(args.start) + n * 21 * MIB for n in range(24)])
     equal("9 MiB are left", (CONFIGFS / "free").read_text(), f"9M${(size(args.start) >> 20) + 24 * 21}M\n")
-    nodes = [Subsystem(device) for device in devices]
-    for n, s in enumerate(nodes):
-        pattern(s.disk(1), n + 1)
-        os.close(s.fd)
+    contents = Contents(devices)
+    contents.verify("at first")
     equal("no room", write(make("p24", memmap_size="21M") / "power", 1), errno.ENOSPC)
     (CONFIGFS / "p24").rmdir()
-    for n in (3, 17, 4, 23, 0):
-        devices[n].rmdir()
-    equal("the others work", [set(pattern(nodes[n].disk(1))) for n in (1, 2, 5, 22)], [{2}, {3}, {6}, {23}])
-    large = make("large", memmap_size="42M")
-    equal("where two were", (write(large / "power", 1), int(read(large / "memmap_start"))), (0, starts[3]))
-    equal("reads zeros", set(pattern(Subsystem(large).disk(1))), {0})
-    for device in [large, *(devices[n] for n in range(24) if n not in (3, 17, 4, 23, 0))]:
-        device.rmdir()
+    large = replaced(devices, [contents.spaces[key] for key in BUSY], starts[3])
+    contents.verify("afterwards", skip=BUSY)
+    for device in (large, *(devices[n] for n in range(24) if n not in REMOVED)):
+        gone(device)
     equal("all is free", (CONFIGFS / "free").read_text(), f"513M${place}\n")
+
+
+def replaced(devices: list[Path], busy: list[Path], start: int) -> Path:
+    """Five are removed, and a large one comes where two of them were, while fio works on others."""
+    job = ("--rw=randwrite", "--bs=4k", "--iodepth=8", "--size=4M", "--time_based", "--runtime=12", "--verify=crc32c",
+           "--verify_fatal=1")
+    with fio_beside(busy[0], *job) as one, fio_beside(busy[1], *job) as two:
+        for n in REMOVED:
+            gone(devices[n])
+        large = make("large", memmap_size="42M")
+        equal("where two were", (write(large / "power", 1), int(read(large / "memmap_start"))), (0, start))
+        equal("reads zeros", set(pattern(Subsystem(large).disk(1))), {0})
+        check("fio works meanwhile", not one and not two)
+    for done in (*one, *two):
+        check("and verifies", done.returncode == 0, err=(done.stdout + done.stderr)[-300:])
+    return large
 
 
 def body(args: argparse.Namespace) -> None:

@@ -16,7 +16,22 @@ import time
 from pathlib import Path
 from typing import Any
 
-from kmod_common import FIRST, check, disk, equal, load_first, main, parser, pci, run, stats, unload, wait_for, write
+from kmod_common import (
+    CDWS,
+    FIRST,
+    check,
+    disk,
+    equal,
+    load_first,
+    main,
+    parser,
+    pci,
+    run,
+    stats,
+    unload,
+    wait_for,
+    write,
+)
 
 PAGE, HUGE = 4096, 2 << 20
 CAP, VS, CC, CSTS, AQA, ASQ, ACQ, BELLS, STRIDE = 0, 8, 0x14, 0x1C, 0x24, 0x28, 0x30, 0x1000, 64
@@ -65,7 +80,7 @@ class Queue:
                **cdw: int) -> int:
         """Put a command; its identifier."""
         self.cid += 1
-        words = [cdw.get(f"cdw{i}", 0) for i in range(10, 16)]
+        words = [cdw.get(name, 0) for name in CDWS]
         struct.pack_into("<BBHIQQQQ6I", self.bare.mem.map, self.sq + 64 * self.tail, opcode, flags, self.cid, nsid, 0, 0,
                          prp1, prp2, *words)
         self.tail = (self.tail + 1) % self.sq_size
@@ -87,7 +102,7 @@ class Queue:
 
     def reap(self, free: bool = True) -> tuple[int, int, int, int]:
         """Wait for the next completion; free its place unless told otherwise."""
-        got = wait_for(f"a completion on queue {self.qid}", self.peek, 5) or (0, 0, 0, 0xFFFF)
+        got = self.peek() or wait_for(f"a completion on queue {self.qid}", self.peek, 5) or (0, 0, 0, 0xFFFF)
         self.head = (self.head + 1) % self.cq_size
         self.phase ^= not self.head
         if free:

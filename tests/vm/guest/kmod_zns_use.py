@@ -13,10 +13,10 @@ import re
 import struct
 import subprocess
 import threading
+import time
 import uuid
 import zlib
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 
 from kmod_common import (
@@ -25,7 +25,9 @@ from kmod_common import (
     disk,
     equal,
     errno_of,
+    finish,
     fio,
+    fio_beside,
     load,
     main,
     make,
@@ -45,6 +47,7 @@ from kmod_zns import BLOCK, CAPACITY, CLOSED, EMPTY, FULL, REGION, SIZE, ZONED, 
 ZONE, USABLE = SIZE * BLOCK, CAPACITY * BLOCK  # bytes
 SLOW = {"program_lsb": 400_000, "program_msb": 800_000, "buffer": 256, "recovery": 10}  # so that much is under way
 CUTS = 8
+WRITERS = 4
 # io_uring hands what would block to other threads, and writes to a zone must keep their order
 ZBD = ("--ioengine=libaio", "--zonemode=zbd", "--max_open_zones=4")
 MOUNT = Path("/tmp/zones")
@@ -91,18 +94,6 @@ def loads(device: Path, node: Path) -> None:
     passes("reads", fio(node, "--rw=randread", "--bs=4k", "--iodepth=16", "--number_ios=3000", *ZBD))
     passes("without zones", fio(disk(device, nsid=2), "--rw=randwrite", "--bs=4k", "--iodepth=8",
                                 "--io_size=16M", "--verify=crc32c"))
-
-
-@contextmanager
-def fio_beside(node: Path, *args: str) -> Iterator[list[subprocess.CompletedProcess[str]]]:
-    """fio, for as long as the block takes and until it ends by itself."""
-    done: list[subprocess.CompletedProcess[str]] = []
-    thread = threading.Thread(target=lambda: done.append(fio(node, *args, deadline=120)))
-    thread.start()
-    try:
-        yield done
-    finally:
-        thread.join()
 
 
 def resets(device: Path, node: Path) -> None:
@@ -195,12 +186,55 @@ def zonefs(node: Path) -> None:
     equal("zones", [states(node)[zone][0] for zone in (1, 6)], [EMPTY, FULL])
 
 
+def stress(path: Path, seed: int, end: float) -> None:
+    """Append to a file of zonefs and empty it, until the end; what it holds then is in a plain file of its name."""
+    aio, chance, want, emptied = Aio(), random.Random(seed), b"", False
+    fd = os.open(path, os.O_WRONLY | os.O_DIRECT)
+    while time.monotonic() < end or not emptied:
+        buffer = mmap.mmap(-1, BLOCK * chance.randrange(1, 40))
+        if chance.random() < 0.05 or len(want) + len(buffer) > USABLE:
+            os.ftruncate(fd, 0)
+            want, emptied = b"", True
+        buffer[:] = chance.randbytes(len(buffer))
+        if aio.write(fd, buffer, len(want)) != len(buffer):
+            raise OSError(errno.EIO, f"{path} at {len(want)}")
+        want += buffer[:]
+    os.close(fd)
+    Path(f"/tmp/stress-{path.name}").write_bytes(want)
+
+
+def forked(work: Callable[[], None]) -> int:
+    """A process that does it and ends, with 0 if no check of its failed."""
+    pid = os.fork()
+    if not pid:
+        failed = errno_of(work)
+        check("a process of its own", not failed, errno=failed)
+        os._exit(finish())
+    return pid
+
+
+def zonefs_at_once(node: Path) -> None:
+    """Processes that append to files of their own and empty them, all at once; the same after it was mounted again."""
+    zonefs_begins(node)
+    passes("mount", run("mount", "-t", "zonefs", str(node), str(MOUNT)))
+    files, end = [MOUNT / "seq" / str(n) for n in range(WRITERS)], time.monotonic() + 8
+    pids = [forked(lambda path=path, seed=seed: stress(path, seed, end)) for seed, path in enumerate(files)]
+    equal("all of them ended well", [os.waitpid(pid, 0)[1] for pid in pids], [0] * WRITERS)
+    for again in ("", ", mounted again"):
+        same = [path.read_bytes() == Path(f"/tmp/stress-{path.name}").read_bytes() for path in files]
+        equal(f"what they left{again}", same, [True] * WRITERS)
+        passes("umount", run("umount", str(MOUNT)))
+        passes("mount", run("mount", "-t", "zonefs", str(node), str(MOUNT)))
+    passes("umount", run("umount", str(MOUNT)))
+
+
 def used(args: argparse.Namespace) -> None:
     with zoned(args.start, cpus=args.cpus, vwc=1) as device:
         tools(disk(device))
         loads(device, disk(device))
         resets(device, disk(device))
         zonefs(disk(device))
+        zonefs_at_once(disk(device))
 
 
 def head(device: Path, functions: list[Path]) -> Path | None:
