@@ -38,6 +38,7 @@ def lab(**wants) -> Wants:
 
 EXPORT = lab(listens={"export.drive": ("127.0.0.1", 4420)})
 AWAY = lab(listens={"export.drive": ("10.0.0.1", 4420)})
+ANYWHERE = lab(listens={"export.drive": ("0.0.0.0", 4420)})
 LINKS = {"lo": Link(65536, ("127.0.0.1",)), "eth0": Link(9000, ("10.0.0.1",))}
 DEVICE = lab(devices=("device.log",), regions=(("device.log", 257 * MIB),))
 
@@ -256,6 +257,14 @@ FAULTS: dict[str, list[tuple[Facts, Wants, str, str, str]]] = {
     "mtu": [
         (Facts(links={"lo": Link(1500, ("127.0.0.1",))}), Wants(), "distorts", "MTU of 1500", "ip link set lo mtu 65536"),
         (Facts(links={**LINKS, "eth0": Link(1500, ("10.0.0.1",))}), AWAY, "note", "eth0 has an MTU of 1500", "eth0 mtu 9000"),
+        (
+            Facts(links={**LINKS, "eth0": Link(1500, ("10.0.0.1",)), "eth1": Link(1500)}),
+            ANYWHERE,
+            "note",
+            "eth0 has an MTU of 1500",
+            "eth0 mtu 9000",
+        ),
+        (Facts(links={**LINKS, "lo": Link(1500, ("127.0.0.1",))}), ANYWHERE, "distorts", "MTU of 1500", "lo mtu 65536"),
     ],
     "firewall-port": [
         (Facts(firewall=DROP), EXPORT, "required", "inet f input", "tcp dport 4420 accept"),
@@ -356,7 +365,8 @@ FINE = {
         EXPORT,
     ),
     "another address has the port": (Facts(listening=frozenset({("10.0.0.1", 4420), ("127.0.0.1", 22)})), EXPORT),
-    "any address will do": (Facts(), lab(listens={"export.drive": ("0.0.0.0", 4420)})),
+    "any address will do": (Facts(), ANYWHERE),
+    "no interface that hosts reach has small packets": (Facts(links={**LINKS, "eth1": Link(1500)}), ANYWHERE),
     "all of 127/8 is local": (Facts(), lab(listens={"export.drive": ("127.0.0.9", 4420)})),
     "versions are new enough": (Facts(packages={"mdadm": "4.2-5", "fio": "3.33-3"}), Wants()),
     "a version nobody can read": (Facts(packages={"fio": "unknown"}), Wants()),
