@@ -20,7 +20,7 @@ import pytest
 
 from nvlab.analysis.durability import HELD, PASSED, SWALLOWED, durability
 from nvlab.analysis.latencies import layer_latencies
-from nvlab.analysis.runs import load_run
+from nvlab.analysis.runs import Workload, load_run
 from nvlab.host.kmod import build
 from nvlab.layers.cache import RAPIDDISK_DEFECTS
 from nvlab.layers.device import profile_of
@@ -85,8 +85,18 @@ def test_a_scenario_comes_up_is_measured_and_leaves_nothing(guest, nvlab, runs, 
             record = json.loads(workload.read_text())
             assert [event for event in record["events"] if event["result"] != "done"] == []
             assert (record.get("verdict") or {"lost": 0})["lost"] == 0
+        if scenario.stem == "drill-journal":
+            lost_its_journal(load_run(run).workloads[0])
     nvlab("down", scenario.stem, "--keep")
     assert differences(before, listing(guest)) == {}
+
+
+def lost_its_journal(work: Workload) -> None:
+    """The failure that nobody sees has its name, and the writes that fail are counted."""
+    failed, removed, added = (event["found"] for event in work.happened)
+    assert "has lost its journal" in failed and "every write fails" in failed and "has lost its journal" in removed
+    assert "has lost its journal" not in added
+    assert [*work.failed()] == ["writes"] and work.failed()["writes"][0] > 0
 
 
 @rapiddisk
