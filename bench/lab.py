@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What a user waits for: the guest, a lab's `up`, `down`, run and report, in guests of its own. Seconds: median (range) of the rounds."""
+"""What a user waits for: the guest, a lab's `up`, `run`, `report` and `down`, in guests of its own.
+
+Seconds: median (range) of the rounds.
+"""
 
 from __future__ import annotations
 

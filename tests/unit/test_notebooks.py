@@ -47,6 +47,13 @@ def test_it_runs(path: Path, checkout: Path, monkeypatch: pytest.MonkeyPatch) ->
 
 
 @each_notebook
+def test_it_takes_what_analyses_a_run_from_one_place(path: Path) -> None:
+    """A notebook is what others begin with: whatever one needs is in ``nvlab.analysis`` itself."""
+    source = "".join(cell.source for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == "code")
+    assert "nvlab.analysis." not in source
+
+
+@each_notebook
 def test_it_is_kept_without_what_it_prints(path: Path) -> None:
     notebook = nbformat.read(path, as_version=4)
     nbformat.validate(notebook)
