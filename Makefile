@@ -38,8 +38,8 @@ demo: setup ## the hybrid NVMe drive, from nothing to a report
 	$(NVLAB) report hybrid-nvme > "$$report"
 
 test: setup ## everything that can be tested here, real kernels in a VM included (some 45 min)
-	@$(MAKE) quick
 	@setup/packages.sh setup/packages-core.txt
+	@$(MAKE) quick
 	@echo "== notebooks; the core under sanitizers, its branches and instructions"
 	@$(PYTEST) -q -n 2 -m slow
 	@echo "== tests in guests; a guest waits about as long as it works, so there is one more than there are cores"
