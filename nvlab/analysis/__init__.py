@@ -19,6 +19,7 @@ matplotlib and jinja2 are imported only when something is drawn or written.
 from nvlab.analysis.claims import Claim, Contrast, between, within
 from nvlab.analysis.compare import Comparison, Measurement, comparisons
 from nvlab.analysis.devices import amplification, device_counts
+from nvlab.analysis.drill import Felt, felt
 from nvlab.analysis.flags import notes, steadiness
 from nvlab.analysis.hist import Histogram
 from nvlab.analysis.interval import Interval
@@ -26,6 +27,7 @@ from nvlab.analysis.latencies import LayerLatency, layer_latencies
 from nvlab.analysis.layerplots import layer_percentiles, waterfall
 from nvlab.analysis.layers import LayerTraffic, layer_traffic
 from nvlab.analysis.plots import Picture, latency_cdf, latency_percentiles, over_time
+from nvlab.analysis.plots import layer_traffic as traffic_by_layer
 from nvlab.analysis.report import write_report
 from nvlab.analysis.runs import Run, Workload, load_run
 from nvlab.analysis.series import Series, Traffic, block_rates, throughput, traffic
@@ -35,6 +37,7 @@ __all__ = [
     "Claim",
     "Comparison",
     "Contrast",
+    "Felt",
     "Histogram",
     "Interval",
     "LayerLatency",
@@ -50,6 +53,7 @@ __all__ = [
     "block_rates",
     "comparisons",
     "device_counts",
+    "felt",
     "latency_cdf",
     "latency_percentiles",
     "layer_latencies",
@@ -62,6 +66,7 @@ __all__ = [
     "terminal_table",
     "throughput",
     "traffic",
+    "traffic_by_layer",
     "waterfall",
     "within",
     "write_report",

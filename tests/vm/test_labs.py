@@ -15,8 +15,10 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import nbformat
 import numpy as np
 import pytest
+from nbclient import NotebookClient
 
 from nvlab.analysis.durability import HELD, PASSED, SWALLOWED, durability
 from nvlab.analysis.latencies import layer_latencies
@@ -38,6 +40,7 @@ ROOT = HERE.parents[1]
 SCENARIOS = sorted((ROOT / "scenarios").glob("*.toml"))
 ON_EVERY_KERNEL = ("hybrid-nvme", "drill-power")
 ON = {"bare-nvme": "6.12", "drill-member": "6.12", "drill-network": "6.12", "spare-space": "6.12", "two-paths": "6.12"}
+NOTEBOOKS = {"drill-member": "drill", "hybrid-nvme": "journal-and-cache"}  # each of a run of its scenario
 HANGS = (("drill-journal", "6.12"),)  # what its head says
 EVERYTHING = HERE / "scenarios/everything.toml"
 KILLED = "/run/killed.json"  # in the guest
@@ -71,7 +74,7 @@ def scenarios() -> Iterator[Any]:
 
 @rapiddisk
 @pytest.mark.parametrize("scenario", list(scenarios()))
-def test_a_scenario_comes_up_is_measured_and_leaves_nothing(guest, nvlab, runs, scenario, kernel):
+def test_a_scenario_comes_up_is_measured_and_leaves_nothing(guest, nvlab, runs, scenario, kernel, monkeypatch):
     before = listing(guest)
     nvlab("up", scenario)
     (status,) = json.loads(nvlab("status", "--json").stdout)
@@ -85,10 +88,19 @@ def test_a_scenario_comes_up_is_measured_and_leaves_nothing(guest, nvlab, runs, 
             record = json.loads(workload.read_text())
             assert [event for event in record["events"] if event["result"] != "done"] == []
             assert (record.get("verdict") or {"lost": 0})["lost"] == 0
+        if scenario.stem in NOTEBOOKS:
+            executed(NOTEBOOKS[scenario.stem], runs, monkeypatch)
         if scenario.stem == "drill-journal":
             lost_its_journal(load_run(run).workloads[0])
     nvlab("down", scenario.stem, "--keep")
     assert differences(before, listing(guest)) == {}
+
+
+def executed(notebook: str, runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A notebook of ours on the run that it wants: its own assertions hold."""
+    monkeypatch.setenv("NVLAB_RUNS", str(runs))
+    cells = nbformat.read(ROOT / f"notebooks/{notebook}.ipynb", as_version=4)
+    NotebookClient(cells, timeout=300, kernel_name="python3").execute()
 
 
 def lost_its_journal(work: Workload) -> None:
