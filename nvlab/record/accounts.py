@@ -14,10 +14,10 @@ from pathlib import Path
 
 from nvlab.record import STATS
 
-#: what says how it is; all else only grows
+#: what says how it is, or was since the power went on; all else only grows
 LEVELS = frozenset(
     (
-        "worst", "open_units", "mapped_units", "units", "lines", "free_lines", "open_lines", "closed_lines",
+        "worst", "waf", "open_units", "mapped_units", "units", "lines", "free_lines", "open_lines", "closed_lines",
         "retired_lines", "line_units", "usable_units", "bad_blocks", "least_erases", "most_erases", "read_only", "zones",
         "active_zones", "open_zones", "keys", "value_units", "value_bytes",
     )

@@ -47,6 +47,7 @@ def test_what_only_grows_is_kept_as_what_it_grew_by(tmp_path):
 
 def test_a_device_that_was_made_anew_says_nothing():
     assert grown({"commands": 9, "late": 1}, {"commands": 4, "late": 1}) == {}
+    assert grown({"commands": 4, "waf": 1500}, {"commands": 9, "waf": 1200}) == {"commands": 5}, "what may fall is no total"
 
 
 def test_a_device_of_which_one_end_is_missing_is_left_out(tmp_path):
@@ -55,7 +56,7 @@ def test_a_device_of_which_one_end_is_missing_is_left_out(tmp_path):
 
 
 def test_every_level_is_an_account_of_the_core():
-    assert LEVELS - {"worst"} <= {name for name, _ in ffi.typeof("struct nvc_ssd_stats").fields}
+    assert LEVELS - {"worst", "waf"} <= {name for name, _ in ffi.typeof("struct nvc_ssd_stats").fields}
 
 
 def test_the_recorder_reads_them_before_and_after_a_load(tmp_path, stop):
