@@ -22,6 +22,8 @@ CHECKPATCH := $(BUILD)/checkpatch/checkpatch.pl
 # A module out of tree must ask for the version of the kernel; a table makes a structure, field by field, of macros.
 CHECKPATCH_IGNORE := LINUX_VERSION_CODE,CONSTANT_COMPARISON,TRAILING_SEMICOLON,COMPLEX_MACRO,MACRO_ARG_REUSE,PREFER_DEFINED_ATTRIBUTE_MACRO
 SANITIZER := $(BUILD)/sanitize/linux/arch/x86/boot/bzImage
+# Those of the tests without a kernel that draw examples: in soak new ones, and some of them many more
+DRAWING = $(shell grep -lE 'NVLAB_SOAK|^from hypothesis' tests/unit/test_*.py)
 C_SOURCES = $(shell git ls-files '*.c' '*.h')
 
 help: ## list these
@@ -36,8 +38,8 @@ demo: setup ## the hybrid NVMe drive, from nothing to a report
 	$(NVLAB) report hybrid-nvme > "$$report"
 
 test: setup ## everything that can be tested here, real kernels in a VM included (some 45 min)
-	@$(MAKE) quick
 	@setup/packages.sh setup/packages-core.txt
+	@$(MAKE) quick
 	@echo "== notebooks; the core under sanitizers, its branches and instructions"
 	@$(PYTEST) -q -n 2 -m slow
 	@echo "== tests in guests; a guest waits about as long as it works, so there is one more than there are cores"
@@ -62,17 +64,17 @@ sanitize: setup $(SANITIZER) ## nvlab.ko under KASAN, lockdep, kmemleak and UBSA
 bench: setup ## speed of this commit, kept in results/
 	@mkdir -p results
 	@for program in bench/core_speed.py bench/ssd_speed.py bench/analysis.py bench/lab.py bench/device.py "bench/device.py trace" \
-		"bench/device.py timing" "bench/device.py idle"; do \
+		"bench/device.py layers" "bench/device.py timing" "bench/device.py idle"; do \
 		echo "== $$program at $(COMMIT), $$(date -u +%FT%TZ)"; $(BIN)/python $$program; \
 	done 2>&1 | tee results/bench-$(COMMIT).txt
 
-soak: setup ## the tests with their long counts (hours), kept in results/; ONLY="-k killing" for some of them
+soak: setup $(SANITIZER) ## the tests with their long counts (hours), kept in results/; ONLY="-k killing" for some of them
 	@setup/packages.sh setup/packages-core.txt
 	@mkdir -p results
 	@{ \
 		echo "== soak at $(COMMIT), $$(date -u +%FT%TZ) $(ONLY)"; \
 		export NVLAB_SOAK=1; \
-		$(PYTEST) tests/unit/test_sim.py tests/unit/test_ssd.py tests/core -v --durations=10 $(ONLY) || [ $$? = 5 ]; \
+		$(PYTEST) $(DRAWING) tests/core -v --durations=10 $(ONLY) || [ $$? = 5 ]; \
 		$(PYTEST) tests/vm -m vm -n 2 -v --tb=short --durations=10 $(ONLY); \
 	} 2>&1 | sed -u 's|$(CURDIR)|.|g' | tee results/soak-$(COMMIT).txt
 

@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What a user waits for: the guest, and a lab's `up` and `down`, in guests of its own. Seconds: median (range) of the rounds."""
+"""What a user waits for: the guest, a lab's `up`, `run`, `report` and `down`, in guests of its own.
+
+Seconds: median (range) of the rounds.
+"""
 
 from __future__ import annotations
 
@@ -34,19 +37,22 @@ def measure() -> dict[str, list[float]]:
 
     scenario = f"scenarios/{LAB}.toml"
     for _ in range(ROUNDS):
+        note("--help", seconds("--help"))
         note("validate", seconds("validate", scenario))
         note("plan", seconds("plan", scenario))
         note("up, guest included", seconds("up", scenario))
         note("guest, until its engine answers", Guest("default").record["boot_seconds"])
         note("down, guest kept", seconds("down", LAB, "--keep"))
         note("up, in a guest that runs", seconds("up", scenario))
+        note("run, 40 s of load", seconds("run", LAB))
+        note("report of that run", seconds("report", LAB))
         note("down, guest and all", seconds("down", LAB))
     return taken
 
 
 def main() -> None:
     with tempfile.TemporaryDirectory(prefix="nvlab-bench-") as state:
-        os.environ["NVLAB_STATE"] = state
+        os.environ |= {"NVLAB_STATE": state, "NVLAB_RUNS": f"{state}/runs"}
         for what, values in measure().items():
             low, high = min(values), max(values)
             print(f"{what:<34}{statistics.median(values):6.2f} s  ({low:.2f} to {high:.2f})")

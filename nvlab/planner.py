@@ -89,9 +89,10 @@ def _runs(obj: Object, scenario: Scenario, lab: Lab) -> Iterator[Mapping[str, An
 
 
 def _recorded(scenario: Scenario, lab: Lab) -> dict[str, Any]:
-    """What the recorder samples beside every load, and the traces it reads."""
-    traces = [found for obj in scenario.of("device") for found in device.traces(obj, lab)]
-    return {"watches": _watches(scenario), **({"traces": traces} if traces else {})}
+    """What the recorder samples beside every load, the traces it reads, and the devices' own counters."""
+    devices = {"traces": device.traces, "accounts": device.accounts}
+    said = {key: [found for obj in scenario.of("device") for found in read(obj, lab)] for key, read in devices.items()}
+    return {"watches": _watches(scenario), **{key: found for key, found in said.items() if found}}
 
 
 def _watches(scenario: Scenario) -> list[dict[str, str]]:

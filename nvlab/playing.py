@@ -15,9 +15,10 @@ from nvlab.errors import DeadlineExceeded, UsageError
 from nvlab.layers.device import Device as DeviceSpec
 from nvlab.layers.keyload import KINDS as COMMANDS
 from nvlab.layers.keyload import KeyLoad as KeyLoadSpec
+from nvlab.record.accounts import grown
 from nvlab.record.format import OPS
 from nvlab.record.rounds import record_course
-from nvlab.record.simulated import Piece, describe, value_in, write_results
+from nvlab.record.simulated import Piece, describe, totals, value_in, write_results
 from nvlab.sim import KeyOpcode, Opcode, Status, ZoneOpcode
 from nvlab.sim.aged import REST, Simulated
 from nvlab.sim.closed import Job, closed_loop
@@ -85,7 +86,7 @@ def _staged(work: Work, stage: Stage) -> Work:
 
 
 def _record(directory: Path, work: Work, made: Simulated) -> None:
-    began = made.now
+    began, before = made.now, totals(made.device)
     try:
         if work.keys:
             pieces = _run_keys(_keyload(work.keys, work.seed), made)
@@ -106,7 +107,7 @@ def _record(directory: Path, work: Work, made: Simulated) -> None:
     kept = ("name", "load", "variant", "baseline", "repeat", "seed", "phase", "counted", "changed")
     facts = {key: getattr(work, key) for key in kept} | {"sections": described, "course": work.course.to_json()}
     describe(directory, facts | {"target": {"kind": "simulated", "path": work.on}}, job, began, ended)
-    write_results(directory, pieces, made.device)
+    write_results(directory, pieces, made.device, {work.on: grown(before, totals(made.device))})
 
 
 def _run(work: Work, made: Simulated) -> Iterator[Piece]:

@@ -13,7 +13,9 @@ from nvlab.record import LAYERS
 
 DURABILITY_HEAD = ("says its cache is", "a FLUSH to it", "FUA at the target arrives as")
 PASSED, NOT_NEEDED, SWALLOWED, UNKNOWN = "passed on", "not needed below", "SWALLOWED", "not known"
+HELD = "held by its journal"
 _BACK = "write back"  # sysfs, queue/write_cache: what is acknowledged may still be volatile
+_THROUGH = "[write-through]"  # sysfs, md/journal_mode: the journal is flushed before a write is acknowledged (raid5-cache.c)
 
 
 @dataclass(frozen=True)
@@ -21,7 +23,8 @@ class Durability:
     """One device: its cache as it says itself, what it does with a FLUSH, and as what the target's FUA gets there.
 
     ``flush``: "passed on" when all devices right below that need one (their cache is volatile) got one each time; "SWALLOWED"
-    when one of them did not; "not needed below"; of the lowest ones "done" or "no cache". ``lost``: those that got none.
+    when one of them did not; "held by its journal" where that was flushed before any write was acknowledged, so that nothing is
+    left to do; "not needed below"; of the lowest ones "done" or "no cache". ``lost``: those that lose what was acknowledged.
     """
 
     layer: str
@@ -61,6 +64,8 @@ def _flush(said: Mapping[str, Any], layer: str, below: Sequence[str]) -> tuple[s
         return UNKNOWN, ()
     volatile = [name for name in below if said["queues"][name].get("write_cache") == _BACK]
     lost = tuple(name for name in volatile if not _always(tries, name, "flush"))
+    if lost and _THROUGH in said["queues"][layer].get("journal_mode", ""):
+        return HELD, ()
     if below:
         return (SWALLOWED, lost) if lost else (PASSED if volatile else NOT_NEEDED, ())
     return ("done" if _always(tries, layer, "flush") else "no cache"), ()

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 
 from nvlab.analysis.arrivals import arrivals
+from nvlab.analysis.devices import lateness
 from nvlab.analysis.drill import drilled, failures
 from nvlab.analysis.durability import swallowed
 from nvlab.analysis.latencies import uncounted
@@ -44,7 +45,7 @@ def _notes(works: Sequence[Workload]) -> Iterator[str]:
     for index in outliers(values):
         others = float(np.median(np.delete(values, index)))
         yield f"{_which(name, works[index])} is an outlier: {values[index]:.0f} IOPS, the others {others:.0f}"
-    yield from (f"{name}: {what}" for what in (*uncounted(works), *swallowed(works[-1])))
+    yield from (f"{name}: {what}" for what in (*uncounted(works), *swallowed(works[-1]), *lateness(works)))
     for work in works:
         yield from (f"{_which(name, work)}: {what}" for what in (*failures(work), *omissions(work)))
         yield from (f"{_which(name, work)} was disturbed: {what}" for what in disturbances(work))

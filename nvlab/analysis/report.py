@@ -13,6 +13,7 @@ from typing import Any
 from nvlab.analysis import style
 from nvlab.analysis.claims import Contrast, within
 from nvlab.analysis.compare import Comparison, comparisons
+from nvlab.analysis.devices import amplification, device_counts
 from nvlab.analysis.drill import Felt, felt, kept
 from nvlab.analysis.durability import DURABILITY_HEAD, Durability, durability, durability_cells
 from nvlab.analysis.flags import notes, steadiness
@@ -49,7 +50,7 @@ class Chapter:
     layers: dict[str, list[LayerTraffic]]
     latencies: dict[str, list[LayerLatency]]
     durability: dict[str, list[Durability]]
-    counters: list[tuple[str, str, dict[str, int]]]
+    counters: list[tuple[str, str, dict[str, float]]]
     events: dict[str, list[Felt]]
     verdicts: dict[str, str]
     timeline: list[tuple[str, float, str]]
@@ -173,11 +174,15 @@ def _latency_pictures(run: Run, load: str, latencies: dict[str, list[LayerLatenc
         yield layerplots.layer_percentiles(run, load, latencies)
 
 
-def _counters(variants: dict[str, list[Workload]]) -> Iterator[tuple[str, str, dict[str, int]]]:
-    """What caches counted during the workload: variant, layer, counters that moved."""
+def _counters(variants: dict[str, list[Workload]]) -> Iterator[tuple[str, str, dict[str, float]]]:
+    """What caches and virtual devices counted during the workload: variant, layer, counters that moved."""
     for variant, rounds in variants.items():
+        for name, counts in device_counts(rounds[:1]).items():
+            waf = amplification(counts)
+            amplified = {} if waf is None else {"write amplification": waf}
+            yield variant, name, amplified | {counter: n for counter, n in counts.items() if n}
         for watch in (w for w in rounds[0].watched if w.kind == "dm"):
-            moved = {name: change for name, change in rounds[0].counter_changes(watch).items() if change}
+            moved: dict[str, float] = {name: change for name, change in rounds[0].counter_changes(watch).items() if change}
             if moved:
                 yield variant, watch.layer, moved
 
@@ -213,7 +218,7 @@ def _date(created: str) -> str:
 
 
 def _number(value: float) -> str:
-    return f"{value:,.0f}".replace(",", " ")
+    return f"{value:,.2f}".removesuffix(".00").replace(",", " ")
 
 
 def _megabytes(count: int) -> str:

@@ -131,6 +131,11 @@ class Workload:
         return str(self._json(RESULTS)["fio"])
 
     @cached_property
+    def devices(self) -> dict[str, dict[str, int]]:
+        """How much each virtual device counted meanwhile (``stats``, kmod/README.md), by its name."""
+        return dict(self._json(RESULTS).get("devices", {}))
+
+    @cached_property
     def states(self) -> list[dict[str, Any]]:
         """Changes of an array's state: t, watch, file, text."""
         return list(self._json(STATES)["states"])

@@ -101,6 +101,8 @@ def _bundle(args: argparse.Namespace) -> int:
     if not (run.path / PAGE).exists():
         write_report(load_run(run.path), run.path)
     made = bundle(run, args.out or Path(f"{run.id}.tar.gz"), args.license)
+    if not args.license:
+        screen_of(args).line("no licence goes with the data, so nobody may use them without asking; --license FILE adds one")
     result(args, {"run": run.id, "bundle": str(made), "bytes": made.stat().st_size}, str(made))
     return 0
 

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -38,7 +38,7 @@ def wants_of(scenario: Scenario, facts: Facts, cpus: int) -> Wants:
         real=tuple(s.owner for s in plan.steps if s.verb == "disk.claim"),
         layers=tuple(dict.fromkeys(f"workload.{work['load']}" for work in plan.workloads if work.get("layers"))),
     )
-    return replace(wants, **_devices(plan))
+    return replace(wants, **_devices(plan), **_arrays(plan), **_loads(plan))
 
 
 def _programs(plan: Plan) -> dict[str, str]:
@@ -59,6 +59,55 @@ def _devices(plan: Plan) -> dict[str, Any]:
         "devices": tuple(step.owner for step, _ in steps if step.verb == "device.create"),
         "stand_ins": tuple(step.owner for step, _ in steps if step.verb == "device.stand-in"),
     }
+
+
+def _arrays(plan: Plan) -> dict[str, Any]:
+    """Which arrays may lose what was flushed, and which have a journal that is there before the lab."""
+    devices = [step for step in plan.steps if step.verb == "device.create"]
+    volatile = {f"{{{step.provides}.dev}}": step.provides for step in devices if _volatile(step)}
+    arrays = [step for step in plan.steps if step.verb == "md.create" and step.args["journal"]]
+    members = {
+        step.owner: tuple(str(volatile[member]) for member in step.args["members"] if member in volatile)
+        for step in arrays
+        if step.args["mode"] == "write-back"
+    }
+    return {
+        "volatile_members": {owner: names for owner, names in members.items() if names},
+        "real_journals": {s.owner: _name(s.args["journal"]) for s in arrays if s.args["journal_stays"]},
+    }
+
+
+def _volatile(step: Step) -> bool:
+    """Whether a device loses what it has buffered with the power: only an SSD has such a buffer."""
+    said = dict(_settings(step))
+    return bool(said["vwc"]) and said.get("kind") == "ssd" and not said.get("medium/plp")
+
+
+def _name(reference: str) -> str:
+    return reference.strip("{}").removesuffix(".dev")
+
+
+def _loads(plan: Plan) -> dict[str, Any]:
+    """Which loads meet what is known of fio's engines."""
+    steps = [step for step in plan.steps if step.verb == "device.create"]
+    paths = {step.provides for step in steps if step.args["attributes"].get("controllers", 1) > 1}
+    over: dict[str, str] = {}
+    offloaded: list[str] = []
+    for work in plan.workloads:
+        owner, device = f"workload.{work['load']}", _name(work["target"]["path"])
+        for keys in _sections(work["table"]):
+            engine = keys.get("ioengine", "io_uring")  # the default where the kernel lets us have it
+            if engine == "io_uring" and device in paths:
+                over[owner] = device
+            if engine == "psync" and keys.get("io_submit_mode") == "offload":
+                offloaded.append(owner)
+    return {"over_paths": over, "offloaded": tuple(dict.fromkeys(offloaded))}
+
+
+def _sections(table: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """A load's keys, for each of its sections; none of a load of keys."""
+    parts = [part for part in table.values() if isinstance(part, Mapping)]
+    return [{**table, **part} for part in parts] or [table] * bool(table)
 
 
 def _settings(step: Step) -> Iterator[tuple[str, Any]]:

@@ -21,6 +21,7 @@ COMPANY: dict[str, tuple[str, str]] = {
     "tuned": ("changes governor and C-states as it sees fit", "systemctl stop tuned"),
     "power-profiles-": ("changes governor and turbo as it sees fit", "systemctl stop power-profiles-daemon"),
     "fstrim": ("discards the free blocks of every file system", "wait until it has ended"),
+    "btrfs": ("scrubs or balances a file system, if it runs for long", "wait until it has ended; btrfs scrub cancel"),
     "xfs_scrub": ("reads every file system", "wait until it has ended"),
     "updatedb": ("reads every directory", "wait until it has ended; systemctl stop plocate-updatedb.timer"),
 }

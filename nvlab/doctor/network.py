@@ -31,6 +31,11 @@ def _link(facts: Facts, address: str) -> str:
     return next((name for name, link in facts.links.items() if any(_same(address, own) for own in link.addresses)), "")
 
 
+def _reached_by(facts: Facts, address: str) -> list[str]:
+    """The interfaces over which hosts may come to who listens on an address."""
+    return [name for name, link in facts.links.items() if link.addresses] if _any(address) else [_link(facts, address)]
+
+
 def address(facts: Facts, wants: Wants) -> Iterator[Finding]:
     """An export listens on an address that nobody here has."""
     for owner, (listen, _) in wants.listens.items():
@@ -59,7 +64,7 @@ def port(facts: Facts, wants: Wants) -> Iterator[Finding]:
 
 def mtu(facts: Facts, wants: Wants) -> Iterator[Finding]:
     """Packets that are smaller than need be."""
-    names = [_link(facts, listen) for listen, _ in wants.listens.values()] if wants.scenario else ["lo"]
+    names = [name for listen, _ in wants.listens.values() for name in _reached_by(facts, listen)] if wants.scenario else ["lo"]
     for name in dict.fromkeys(names):
         mtu = facts.links[name].mtu if name in facts.links else LOOPBACK_MTU
         if name == "lo" and mtu < LOOPBACK_MTU:

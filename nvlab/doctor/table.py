@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from nvlab.doctor import cpu, hosting, kernel, load, memory, network, tools
+from nvlab.doctor import cpu, defects, hosting, kernel, load, memory, network, tools
 from nvlab.doctor.facts import Facts
 from nvlab.doctor.finding import CheckFunction, Finding
 from nvlab.doctor.wants import Wants
@@ -40,7 +40,7 @@ CHECKS = (
     Check("node", kernel.module_loading),
     Check("node", tools.programs),
     Check("node", tools.versions),
-    Check("kernel", tools.defects),
+    Check("kernel", defects.defects),
     Check("node", memory.lost_dollar),
     Check("node", memory.reserved_memory),
     Check("node", memory.kernel_in_region),

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Checks of the programs a lab is made with: whether they are there, and what is known to be wrong with their versions."""
+"""Checks of the programs a lab is made with: whether they are there, and new enough."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from nvlab.doctor.facts import Facts
 from nvlab.doctor.finding import Finding
 from nvlab.doctor.wants import Wants
-from nvlab.layers.cache import RAPIDDISK_DEFECTS
 
 #: every program that a plan may run, and the package it comes with
 PROGRAMS = {
@@ -55,14 +54,3 @@ def versions(facts: Facts, wants: Wants) -> Iterator[Finding]:
                 f"that version was the first with {what}",
                 f"install a newer {name}: apt-get install {name} (from backports, if the release has none)",
             )
-
-
-def defects(facts: Facts, wants: Wants) -> Iterator[Finding]:
-    """A layer with known defects."""
-    if "rapiddisk" in wants.modules and (facts.modules is None or "rapiddisk" in facts.modules):
-        yield Finding(
-            "distorts",
-            f"{wants.modules['rapiddisk']} is RapidDisk, of which is known: {'; '.join(RAPIDDISK_DEFECTS)}",
-            "what was acknowledged may be lost with the power, and writes in parallel are slower than they need be",
-            'engine = "dm-cache" in the cache table has none of these; or say so with the result',
-        )

@@ -13,7 +13,8 @@ class Wants:
 
     ``regions``: bytes of reserved memory for each device; ``cpus``: which CPUs serve one; ``listens``: addresses and ports of
     exports; ``queues``: how many connects ask for at least; ``real``: disks that are no memory; ``layers``: loads that ask for
-    latency by layer.
+    latency by layer. What is known to go wrong: ``volatile_members`` of arrays with a write-back journal, ``real_journals`` of
+    arrays, ``over_paths``: loads of io_uring and their device of several controllers, ``offloaded``: loads of psync.
     """
 
     scenario: str = ""
@@ -28,3 +29,7 @@ class Wants:
     stand_ins: tuple[str, ...] = ()
     real: tuple[str, ...] = ()
     layers: tuple[str, ...] = ()
+    volatile_members: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    real_journals: Mapping[str, str] = field(default_factory=dict)
+    over_paths: Mapping[str, str] = field(default_factory=dict)
+    offloaded: tuple[str, ...] = ()

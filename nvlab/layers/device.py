@@ -9,6 +9,7 @@ from pathlib import PurePosixPath
 from typing import Annotated
 
 from nvlab.errors import Problem
+from nvlab.kernel.device import ROOT
 from nvlab.layers import fault
 from nvlab.layers.base import Built, Deed, Event, EventKind, Lab, LayerKind, Object, provided
 from nvlab.layers.beside import FileOf, ProfileOf
@@ -180,6 +181,12 @@ def traces(obj: Object, lab: Lab) -> Iterator[dict[str, str]]:
     if obj.spec.trace != "off":
         for name in provided(obj):
             yield {"layer": name, "path": f"/dev/nvlab-trace-{_ident(lab, name)}"}
+
+
+def accounts(obj: Object, lab: Lab) -> Iterator[dict[str, str]]:
+    """Where the recorder is to read what the devices count: {"layer", "path"}."""
+    for name in () if obj.spec.module else provided(obj):
+        yield {"layer": name, "path": f"{ROOT}/{_ident(lab, name)}/stats"}
 
 
 def _cpus(spec: Device, lab: Lab) -> tuple[int, ...]:

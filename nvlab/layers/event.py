@@ -12,13 +12,17 @@ from nvlab.kernel.act import act
 from nvlab.layers import KINDS, power
 from nvlab.layers.base import Event, EventKind, Lab, LayerKind
 from nvlab.layers.fields import At, Doc, Ref, Text
+from nvlab.workload import keyrun
 from nvlab.workload.fio import check_job, job_sections, planned_seconds
 
 DOC = """\
 What happens while a workload runs: a member fails, a device becomes slow. Events happen once, in the first repeat of their
 workload on its first target, and not while that is preconditioned or warmed up; of labs that are compared in each. They come one
 after the other; one that takes its time holds up those after it. `nvlab plan` shows what each will do. What an event has changed
-stays changed when the workload is over, until another event or `nvlab down`. When one fails, the run fails."""
+stays changed when the workload is over, until another event or `nvlab down`. When one fails, the run fails.
+
+A share, and the progress that `nvlab run` shows, is of planned time: `startdelay`, `ramp_time` and `runtime` of a load, whether
+or not `size` or `number_ios` ends it before."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,8 +59,10 @@ def check(event: Event, lab: Lab) -> Iterator[Problem]:
 
 def _planned(event: Event, lab: Lab) -> float | None:
     """How many seconds the event's workload is meant to run; None where its job is wrong, which is said elsewhere."""
-    table = lab.objects[event.during].spec.fio
-    return None if check_job(table, "") else planned_seconds(job_sections(table, "job"))
+    load = lab.objects[event.during].spec
+    if load.kv:
+        return keyrun.planned_seconds(vars(load.kv))
+    return None if check_job(load.fio, "") else planned_seconds(job_sections(load.fio, "job"))
 
 
 def planned(event: Event, lab: Lab) -> Mapping[str, Any]:

@@ -16,6 +16,7 @@
         keys-job.json                of a load of keys: what it was told (:mod:`nvlab.workload.keyrun`)
         samples.jsonl                one line per watched thing and tick: {"t": ns, "w": index of watch, "v": {file: text}}
         layers.json                  of a load with ``layers``: what was counted at each block device (below)
+        stats.json                   what virtual devices counted: text before and after (:mod:`nvlab.record.accounts`)
         proc.json                    /proc/diskstats, interrupts, stat, vmstat, tainted: text before and after
         events.jsonl                 one line per event: {"t": ns, "kind": "start" | "end" | "kmsg" | "progress" | ..., ...}
         trace/LAYER.raw              a virtual device's own trace, if it keeps one, as the kernel wrote it: kmod/core/nvc_trace.h
@@ -59,5 +60,5 @@ The recorder (node side, stdlib only) never interprets; what interprets reads th
 
 RUN, SCENARIO, WORKLOADS, INPUTS = "run.json", "scenario.toml", "workloads", "inputs"
 WORKLOAD, JOB, FIO_ERRORS = "workload.json", "job.fio", "fio.err"
-SAMPLES, EVENTS, PROC, LAYERS = "samples.jsonl", "events.jsonl", "proc.json", "layers.json"
+SAMPLES, EVENTS, PROC, LAYERS, STATS = "samples.jsonl", "events.jsonl", "proc.json", "layers.json", "stats.json"
 FORMAT_VERSION = 1

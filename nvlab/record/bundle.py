@@ -35,6 +35,7 @@ To measure the same again:          nvlab repro .
     workload.json   what was asked and how it ended; "counted" says whether its figures are a result
     job.fio fio.json log/   fio's job file, its JSON+ result, its log of every I/O (ms, ns of latency, direction, bytes)
     samples.jsonl events.jsonl proc.json   counters of every layer over time, events, the kernel's totals before and after
+    stats.json      what virtual devices counted, before and after
     *.npy           the same as arrays: numpy.load("latency.npy", mmap_mode="r"); fields name themselves
     trace/          a virtual device's own record of every command
 

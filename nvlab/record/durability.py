@@ -4,8 +4,9 @@
 A FLUSH is tried on every device of the stack, by ``fsync`` of it, which changes nothing. A write with FUA is tried on the target
 alone, and only while nobody else has it: its first block is read, and the same bytes are written back.
 
-``layers.json`` has of it ``queues`` {layer: {"write_cache", "fua": as sysfs has them}} and ``tries`` [{"on", "do": "flush" or
-"fua", "seen" {layer: {flag: how many}}, "error"}], each try several times: arrays flush their members on their own, now and then.
+``layers.json`` has of it ``queues`` {layer: {"write_cache", "fua", of an array "journal_mode": as sysfs has them}} and
+``tries`` [{"on", "do": "flush" or "fua", "seen" {layer: {flag: how many}}, "error"}], each try several times: arrays flush
+their members on their own, now and then.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from nvlab.record.samplers import Watch
 TRIES = 3
 _DEADLINE = 20.0  # s that a FLUSH may take
 _BLOCK = 4096
-_QUEUE = ("write_cache", "fua")
+_QUEUE = ("queue/write_cache", "queue/fua", "md/journal_mode")
 
 Flags = Callable[[], Mapping[int, Mapping[str, int]]]
 Stack = Mapping[str, Sequence[str]]
@@ -97,5 +98,5 @@ def _rewrite(name: str) -> None:
 
 
 def _queue(name: str) -> dict[str, str]:
-    directory = Path("/sys/class/block") / name / "queue"
-    return {file: (directory / file).read_text().strip() for file in _QUEUE if (directory / file).exists()}
+    directory = Path("/sys/class/block") / name
+    return {file.name: file.read_text().strip() for file in (directory / said for said in _QUEUE) if file.exists()}

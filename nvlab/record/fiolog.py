@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from nvlab.record.accounts import grown_in
 from nvlab.record.buckets import bucket_of
 from nvlab.record.fioresult import read_json
 from nvlab.record.format import HISTOGRAM, HISTOGRAM_DTYPE, KINDS, LATENCY, LATENCY_DTYPE, OPS, RESULTS
@@ -74,6 +75,7 @@ def convert_results(directory: Path, sections: Sequence[str]) -> None:
                 rows += _histogram_rows(job[name], section, op)
     np.save(directory / HISTOGRAM, np.array(rows, HISTOGRAM_DTYPE))
     described = {"fio": report.get("fio version", ""), "results": results, "disk_util": report.get("disk_util", [])}
+    described["devices"] = grown_in(directory)
     (directory / RESULTS).write_text(json.dumps(described, indent=1) + "\n", encoding="utf-8")
 
 

@@ -17,7 +17,8 @@ from typing import Any, Protocol
 
 from nvlab.errors import DeadlineExceeded, EnvironmentNotReady, Interrupted, StepFailed
 from nvlab.host.provenance import counters
-from nvlab.record import EVENTS, FIO_ERRORS, FORMAT_VERSION, JOB, LAYERS, PROC, SAMPLES, WORKLOAD, durability
+from nvlab.record import EVENTS, FIO_ERRORS, FORMAT_VERSION, JOB, LAYERS, PROC, SAMPLES, STATS, WORKLOAD, durability
+from nvlab.record.accounts import Account, read_accounts
 from nvlab.record.blocktrace import BlockTracer
 from nvlab.record.events import Emit, EventLog, clock
 from nvlab.record.samplers import Sampler, Watch
@@ -81,6 +82,7 @@ class Workload:
     interval: float = 0.25
     watches: tuple[Watch, ...] = field(default=())
     traces: tuple[Traced, ...] = field(default=())
+    accounts: tuple[Account, ...] = field(default=())
     events: tuple[Planned, ...] = field(default=())
     ledger: bool = False
     kv: Mapping[str, Any] = field(default_factory=dict)
@@ -90,13 +92,14 @@ class Workload:
 
     @staticmethod
     def from_json(data: Mapping[str, Any]) -> Workload:
-        """The workload a controller sent: ``target`` {kind, path}, ``watches`` {layer, kind, name}, ``traces`` {layer, path};
-        ``events`` as :mod:`nvlab.record.timeline` has them planned.
+        """The workload a controller sent: ``target`` {kind, path}, ``watches`` {layer, kind, name}, ``traces`` and
+        ``accounts`` {layer, path}; ``events`` as :mod:`nvlab.record.timeline` has them planned.
         """
         plain = dict(data)
         plain["target"] = Target(**plain["target"])
         plain["watches"] = tuple(Watch(**w) for w in plain.get("watches", ()))
         plain["traces"] = tuple(Traced(**t) for t in plain.get("traces", ()))
+        plain["accounts"] = tuple(Account(**a) for a in plain.get("accounts", ()))
         plain["events"] = tuple(plain.get("events", ()))
         return Workload(**plain)
 
@@ -209,7 +212,7 @@ def _sampled(out: Path, work: Workload, events: EventLog, record: dict[str, Any]
     """What ``act`` ends with, sampled from before its start to after its end; the two go into ``record``."""
     sampler = Sampler(out / SAMPLES, work.watches, work.interval, lambda kind, data: events.add(kind, **data))
     tracer = _tracer(out, work)
-    before = counters()
+    before, counted = counters(), read_accounts(work.accounts)
     try:
         sampler.start()
         record["started"] = time.monotonic_ns()
@@ -221,6 +224,8 @@ def _sampled(out: Path, work: Workload, events: EventLog, record: dict[str, Any]
         record["traces"] = tracer.stop()
         record["ended"] = time.monotonic_ns()
         write_json(out / PROC, {"before": before, "after": counters()})
+        if work.accounts:
+            write_json(out / STATS, {"before": counted, "after": read_accounts(work.accounts)})
 
 
 def _tracer(out: Path, work: Workload) -> TraceRecorder:
@@ -261,7 +266,7 @@ def _prepare(out: Path, work: Workload, sections: Sequence[Section], planned: fl
         told = {"target": work.target.path, "name": section.name, "keys": dict(section.keys), "seed": work.seed}
         write_json(out / ledger.JOB, told)
     record = asdict(work)
-    del record["table"], record["kv"], record["store"]
+    del record["table"], record["kv"], record["store"], record["accounts"]
     said = {"kv": {key: value for key, value in work.kv.items() if value is not None}} if work.kv else {}
     record |= {
         "format": FORMAT_VERSION,

@@ -50,8 +50,20 @@ def value_in(directory: Path, of: str) -> float:
     return value_of(of, [{"ios": r["ios"], "iops": r["iops"], "mean": r["total"]["mean"]} for r in results])
 
 
-def write_results(directory: Path, pieces: Sequence[Piece], device: Device) -> None:
-    """Write a workload's latencies, histogram and results into its directory, as a live run's conversion does."""
+def totals(device: Device) -> dict[str, int]:
+    """Whatever a device counts; the accounts of those with an SSD inside alone."""
+    return device.counters() | accounts(device)
+
+
+def accounts(device: Device) -> dict[str, int]:
+    return device.stats() if device.config.kind in WITH_SSD else {}
+
+
+def write_results(directory: Path, pieces: Sequence[Piece], device: Device, counted: Mapping[str, Mapping[str, int]]) -> None:
+    """Write a workload's latencies, histogram and results into its directory, as a live run's conversion does.
+
+    ``counted`` {name of a device: {what it counted meanwhile: how much}}.
+    """
     records = np.concatenate([np.empty(0, LATENCY_DTYPE), *map(_latencies, pieces)])
     np.save(directory / LATENCY, records[np.argsort(records["t"], kind="stable")])
     results, rows = [], []
@@ -63,8 +75,8 @@ def write_results(directory: Path, pieces: Sequence[Piece], device: Device) -> N
             rows += [(section, op, kind, int(b), int(n)) for b, n in zip(buckets, counts, strict=True)]
     convert_samples(directory, [])
     np.save(directory / HISTOGRAM, np.array(rows, HISTOGRAM_DTYPE))
-    accounts = device.stats() if device.config.kind in WITH_SSD else {}
-    described = {"fio": "", "results": results, "disk_util": [], "accounts": accounts, "counters": device.counters()}
+    described = {"fio": "", "results": results, "disk_util": [], "devices": counted}
+    described |= {"accounts": accounts(device), "counters": device.counters()}
     (directory / RESULTS).write_text(json.dumps(described, indent=1) + "\n", encoding="utf-8")
 
 

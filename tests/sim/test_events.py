@@ -113,6 +113,14 @@ def test_each_event_says_what_it_left(machines):
     assert len(held) == 5, "four that work, and the second, which has failed"
 
 
+def test_an_array_that_lost_its_journal_is_not_called_clean(machines):
+    machine = machines(virgin)
+    machine.up(PLANS["drill-journal"])
+    failed, removed, added = all_events(machine, PLANS["drill-journal"])
+    assert failed == "md0 has lost its journal: it says clean, and every write fails" == removed
+    assert added == "md0 is clean, whole"
+
+
 def test_after_a_power_cut_the_device_is_found_wherever_it_is(machines):
     machine, plan = machines(virgin), PLANS["drill-power"]
     before = machine.up(plan)["client.dev"]

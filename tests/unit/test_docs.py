@@ -9,15 +9,16 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 
-from nvlab import cli
+from nvlab import __version__, cli
 from nvlab.medium import load_profile
 from nvlab.scenario import loads
 
 ROOT = Path(__file__).parents[2]
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [*(ROOT / part / "README.md" for part in ("", "kmod", "grub")), *sorted((ROOT / "docs").glob("*.md"))]
 
-each_page = pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)
+each_page = pytest.mark.parametrize("page", PAGES, ids=lambda p: str(p.relative_to(ROOT)))
 
 
 def test_the_generated_pages_are_up_to_date():
@@ -48,3 +49,12 @@ def test_commands_shown_exist(page):
     for line in re.findall(r"^(?:\$ )?(nvlab .*)$", blocks, re.M):
         own = line.partition("#")[0].partition(" -- ")[0].partition(" > ")[0].split()[1:]
         assert cli.parser().parse_args(own).verb, line
+
+
+def test_how_to_cite_can_be_read_and_is_of_this_version():
+    """What the Citation File Format 1.2.0 requires, and what GitHub shows."""
+    said = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+    assert {"cff-version", "message", "title", "authors"} <= said.keys()
+    assert said["cff-version"] == "1.2.0" and str(said["version"]) == __version__
+    assert all(author.get("name") or author.get("family-names") for author in said["authors"])
+    assert all({"type", "title", "authors"} <= reference.keys() for reference in said["references"])

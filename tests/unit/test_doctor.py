@@ -38,6 +38,7 @@ def lab(**wants) -> Wants:
 
 EXPORT = lab(listens={"export.drive": ("127.0.0.1", 4420)})
 AWAY = lab(listens={"export.drive": ("10.0.0.1", 4420)})
+ANYWHERE = lab(listens={"export.drive": ("0.0.0.0", 4420)})
 LINKS = {"lo": Link(65536, ("127.0.0.1",)), "eth0": Link(9000, ("10.0.0.1",))}
 DEVICE = lab(devices=("device.log",), regions=(("device.log", 257 * MIB),))
 
@@ -150,7 +151,13 @@ FAULTS: dict[str, list[tuple[Facts, Wants, str, str, str]]] = {
         ),
         (Facts(packages={"fio": "2:3.12-2"}), Wants(), "note", "older than 3.13", "newer fio"),
     ],
-    "defects": [(Facts(), lab(modules={"rapiddisk": "cache.ram"}), "distorts", RAPIDDISK_DEFECTS[0], "dm-cache")],
+    "defects": [
+        (Facts(), lab(modules={"rapiddisk": "cache.ram"}), "distorts", RAPIDDISK_DEFECTS[0], "dm-cache"),
+        (Facts(), lab(volatile_members={"raid.md": ("ssd.1", "ssd.2")}), "note", "volatile caches: ssd.1, ssd.2", "plp = 1"),
+        (Facts(), lab(real_journals={"raid.md": "real"}), "note", "a real disk as its journal, real", "discard_max_bytes"),
+        (Facts(release="6.1.0-56"), lab(over_paths={"workload.w": "ssd"}), "note", "io_uring, on ssd", 'ioengine = "libaio"'),
+        (Facts(), lab(offloaded=("workload.w",)), "distorts", "workload.w offloads", 'io_submit_mode = "inline"'),
+    ],
     "lost-dollar": [
         (
             Facts(cmdline="quiet memmap=513MG", reserved=(REGION,)),
@@ -256,6 +263,14 @@ FAULTS: dict[str, list[tuple[Facts, Wants, str, str, str]]] = {
     "mtu": [
         (Facts(links={"lo": Link(1500, ("127.0.0.1",))}), Wants(), "distorts", "MTU of 1500", "ip link set lo mtu 65536"),
         (Facts(links={**LINKS, "eth0": Link(1500, ("10.0.0.1",))}), AWAY, "note", "eth0 has an MTU of 1500", "eth0 mtu 9000"),
+        (
+            Facts(links={**LINKS, "eth0": Link(1500, ("10.0.0.1",)), "eth1": Link(1500)}),
+            ANYWHERE,
+            "note",
+            "eth0 has an MTU of 1500",
+            "eth0 mtu 9000",
+        ),
+        (Facts(links={**LINKS, "lo": Link(1500, ("127.0.0.1",))}), ANYWHERE, "distorts", "MTU of 1500", "lo mtu 65536"),
     ],
     "firewall-port": [
         (Facts(firewall=DROP), EXPORT, "required", "inet f input", "tcp dport 4420 accept"),
@@ -356,12 +371,14 @@ FINE = {
         EXPORT,
     ),
     "another address has the port": (Facts(listening=frozenset({("10.0.0.1", 4420), ("127.0.0.1", 22)})), EXPORT),
-    "any address will do": (Facts(), lab(listens={"export.drive": ("0.0.0.0", 4420)})),
+    "any address will do": (Facts(), ANYWHERE),
+    "no interface that hosts reach has small packets": (Facts(links={**LINKS, "eth1": Link(1500)}), ANYWHERE),
     "all of 127/8 is local": (Facts(), lab(listens={"export.drive": ("127.0.0.9", 4420)})),
     "versions are new enough": (Facts(packages={"mdadm": "4.2-5", "fio": "3.33-3"}), Wants()),
     "a version nobody can read": (Facts(packages={"fio": "unknown"}), Wants()),
     "kvm-clock": (Facts(clocksource="kvm-clock"), Wants()),
     "isolated CPUs and few queues": (Facts(isolated=(2, 3)), lab(queues={"connect.c": 2})),
+    "io_uring over two paths on a later kernel": (Facts(release="6.12.117+deb12"), lab(over_paths={"workload.w": "ssd"})),
     "a little load": (Facts(busy={"sshd": 0.1}, steal=0.01), Wants()),
     "rapiddisk-dkms with 6.1 alone": (Facts(hosting=Hosting(), packages={"rapiddisk-dkms": "9.0.0-1"}), Wants()),
     "nobody is root where guests run": (Facts(hosting=Hosting(), may_load=False), Wants()),
@@ -451,6 +468,65 @@ def test_what_a_scenario_says_is_what_it_wants():
     assert wants.modules["nvme_tcp"] == "connect.client"
     assert wants.programs["fio"] == "workload.w"
     assert wants.layers == ("workload.w",)
+
+
+KNOWN = """
+schema = 1
+[disk.real]
+kind = "path"
+path = "/dev/disk/by-id/nvme-x"
+[device.ssd]
+count = 3
+size = "64M"
+profile = "samsung-970-pro"
+controllers = 2
+[raid.md]
+level = 5
+on = "ssd"
+journal = { on = "real", mode = "write-back" }
+[device.dual]
+size = "64M"
+controllers = 2
+[workload.w]
+on = "dual"
+fio = { rw = "read" }
+[workload.o]
+on = "md"
+fio = { rw = "write", ioengine = "psync", io_submit_mode = "offload" }
+"""
+
+
+def test_what_is_known_to_go_wrong_is_read_off_the_scenario():
+    wants = wants_of(loads(KNOWN, name="lab"), Facts(), 4)
+    assert wants.volatile_members == {"raid.md": ("ssd.1", "ssd.2", "ssd.3")}
+    assert wants.real_journals == {"raid.md": "real"}
+    assert wants.over_paths == {"workload.w": "dual"}
+    assert wants.offloaded == ("workload.o",)
+
+
+@pytest.mark.parametrize(
+    ("was", "now"),
+    [
+        ('"write-back"', '"write-through"'),
+        ("controllers = 2\n[raid", "medium = { plp = 1 }\n[raid"),
+        ('"samsung-970-pro"', '"none"'),
+        ('on = "real", ', 'on = "dual", '),
+        ('rw = "read" }', 'rw = "read", ioengine = "libaio" }'),
+        ('"offload"', '"inline"'),
+        ('"psync"', '"libaio"'),
+    ],
+)
+def test_each_of_these_goes_with_its_cause(was, now):
+    assert was in KNOWN
+    before, after = (wants_of(loads(text, name="lab"), Facts(), 4) for text in (KNOWN, KNOWN.replace(was, now)))
+    known = ("volatile_members", "real_journals", "over_paths", "offloaded")
+    gone = [name for name in known if getattr(before, name) and not getattr(after, name)]
+    assert len(gone) == 1
+
+
+def test_no_scenario_of_ours_loses_what_was_flushed():
+    found = {path.stem for path in SCENARIOS if wants_of(load(path), Facts(), 4).volatile_members}
+    assert found == set(), "drill-host-power has members with capacitors, and says what happens without"
 
 
 def test_a_cache_that_may_choose_does_not_want_rapiddisk_where_it_is_not():

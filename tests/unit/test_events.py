@@ -159,6 +159,13 @@ def test_a_moment_lies_within_its_workload(at, said):
     assert problems(event(RIGHT["fail"], at)) == [("event.1.at", said)]
 
 
+@pytest.mark.parametrize(("at", "said"), [('"3s"', []), ('"1h"', [("event.1.at", "workload 'w' is planned to end after 3 s")])])
+def test_a_moment_of_a_load_of_keys_lies_within_its_ramp_and_run_time(at, said):
+    load = 'on = "d"\nkv = { keys = 10, store = 1, ramp_time = "1s", runtime = "2s" }'
+    device = '[device.d]\nsize = "64M"\nprofile = "kv-prototype"'
+    assert problems(f'{device}\n[workload.w]\n{load}\n[[event]]\nat = {at}\non = "d"\ndo = "cut"') == said
+
+
 def test_all_mistakes_are_said_at_once():
     text = event(RIGHT["fail"], '"never"') + '[[event]]\nat = 0\non = "md"\ndo = "melt"\n[[event]]\n'
     assert [where for where, _ in problems(text)] == ["event.1.at", "event.2.do", "event.3.at", "event.3.do"]

@@ -303,7 +303,12 @@ def test_reading_a_run_and_printing_its_table_needs_no_matplotlib(converted):
 BROWSER = next((p for p in ("chromium-headless-shell", "chromium", "google-chrome") if shutil.which(p)), None)
 
 
-@pytest.mark.skipif(BROWSER is None, reason="needs a headless Chromium (apt-get install chromium-headless-shell)")
+needs_a_browser = pytest.mark.skipif(
+    BROWSER is None, reason="needs a headless Chromium (apt-get install chromium-headless-shell)"
+)
+
+
+@needs_a_browser
 @pytest.mark.parametrize("width", [390, 1280])
 def test_a_browser_shows_the_page_without_complaint(reported, tmp_path, width):
     shot = tmp_path / "page.png"
@@ -318,6 +323,55 @@ def test_a_browser_shows_the_page_without_complaint(reported, tmp_path, width):
     assert done.returncode == 0, done.stderr
     assert "CONSOLE" not in done.stderr
     assert Path(shot).stat().st_size > 20_000
+
+
+MEASURES = """
+<script>
+const box = e => { const r = e.getBoundingClientRect(); return [r.left, r.right, r.width, r.height]; };
+const ink = e => getComputedStyle(e).color;
+const page = document.documentElement;
+document.body.textContent = JSON.stringify({
+  inner: innerWidth, scroll: page.scrollWidth, figures: [...document.querySelectorAll("figure svg")].map(box),
+  text: [...document.querySelectorAll("h1, td:first-child, figcaption")].map(ink),
+  drawn: [...document.querySelectorAll("figure svg text")].map(e => getComputedStyle(e).fill),
+  paper: getComputedStyle(document.body).backgroundColor,
+});
+</script>
+"""
+SCHEMES = {"dark": 0, "light": 1}  # blink::mojom::PreferredColorScheme
+
+
+def measured(page: Path, place: Path, width: int, scheme: str) -> dict:
+    """What a browser of that width makes of the page, in CSS pixels, and its colours."""
+    copy = place / "measured.html"
+    copy.write_text(page.read_text().replace("</body>", f"{MEASURES}</body>"))
+    command = [str(BROWSER), "--headless", "--no-sandbox", "--hide-scrollbars", "--dump-dom", f"--window-size={width},2000"]
+    command += [f"--blink-settings=preferredColorScheme={SCHEMES[scheme]}", f"--user-data-dir={place / 'profile'}", copy.as_uri()]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
+    return json.loads(re.search(r"<body>(.*)</body>", done.stdout, re.S)[1])
+
+
+def brightness(color: str) -> float:
+    """From 0, black, to 1, of "rgb(r, g, b)": its relative luminance (WCAG 2.2)."""
+    shares = [int(n) / 255 for n in re.findall(r"\d+", color)]
+    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in shares]
+    return sum(weight * c for weight, c in zip((0.2126, 0.7152, 0.0722), linear, strict=True))
+
+
+@needs_a_browser
+@pytest.mark.parametrize("scheme", SCHEMES)
+@pytest.mark.parametrize("width", [390, 1280])
+def test_in_a_browser_every_figure_is_seen_and_nothing_sticks_out(reported, tmp_path, width, scheme):
+    said = measured(reported[0], tmp_path, width, scheme)
+    assert said["inner"] == width and said["scroll"] <= width, "nobody has to scroll sideways"
+    assert len(said["figures"]) == Page(reported[0].read_text()).tags.count("figure")
+    for left, right, wide, high in said["figures"]:
+        assert left >= 0 and right <= width and wide > 300 and high > 80
+    paper = brightness(said["paper"])
+    assert (paper < 0.1) if scheme == "dark" else (paper > 0.9)
+    for ink in {*said["text"], *said["drawn"]}:
+        low, high = sorted((paper, brightness(ink)))
+        assert (high + 0.05) / (low + 0.05) >= 4.5, f"{ink} on {said['paper']} is hard to read (WCAG 2.2, 1.4.3)"
 
 
 STACK = {"client": ["md"], "md": ["pool.1", "pool.2"]}

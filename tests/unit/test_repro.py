@@ -178,6 +178,13 @@ def test_a_licence_goes_with_the_data(run, tmp_path):
         assert archive.extractfile(f"{run.id}/LICENSE").read() == b"CC BY 4.0"
 
 
+def test_data_without_a_licence_are_said_to_have_none(nvlab, run, tmp_path):
+    (tmp_path / "cc.txt").write_text("CC BY 4.0")
+    _, _, without = nvlab("bundle", run.id, "--out", tmp_path / "x.tar.gz")
+    _, _, licensed = nvlab("bundle", run.id, "--out", tmp_path / "y.tar.gz", "--license", tmp_path / "cc.txt")
+    assert without.count("\n") == 1 and "--license FILE" in without and licensed == ""
+
+
 def test_nothing_is_overwritten_and_nothing_half_is_left(run, tmp_path):
     (tmp_path / "x.tar.gz").write_text("mine")
     with pytest.raises(Conflict, match="there already"):

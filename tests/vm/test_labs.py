@@ -15,12 +15,14 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import nbformat
 import numpy as np
 import pytest
+from nbclient import NotebookClient
 
-from nvlab.analysis.durability import NOT_NEEDED, PASSED, SWALLOWED, durability
+from nvlab.analysis.durability import HELD, PASSED, SWALLOWED, durability
 from nvlab.analysis.latencies import layer_latencies
-from nvlab.analysis.runs import load_run
+from nvlab.analysis.runs import Workload, load_run
 from nvlab.host.kmod import build
 from nvlab.layers.cache import RAPIDDISK_DEFECTS
 from nvlab.layers.device import profile_of
@@ -38,6 +40,7 @@ ROOT = HERE.parents[1]
 SCENARIOS = sorted((ROOT / "scenarios").glob("*.toml"))
 ON_EVERY_KERNEL = ("hybrid-nvme", "drill-power")
 ON = {"bare-nvme": "6.12", "drill-member": "6.12", "drill-network": "6.12", "spare-space": "6.12", "two-paths": "6.12"}
+NOTEBOOKS = {"drill-member": "drill", "hybrid-nvme": "journal-and-cache"}  # each of a run of its scenario
 HANGS = (("drill-journal", "6.12"),)  # what its head says
 EVERYTHING = HERE / "scenarios/everything.toml"
 KILLED = "/run/killed.json"  # in the guest
@@ -71,7 +74,7 @@ def scenarios() -> Iterator[Any]:
 
 @rapiddisk
 @pytest.mark.parametrize("scenario", list(scenarios()))
-def test_a_scenario_comes_up_is_measured_and_leaves_nothing(guest, nvlab, runs, scenario, kernel):
+def test_a_scenario_comes_up_is_measured_and_leaves_nothing(guest, nvlab, runs, scenario, kernel, monkeypatch):
     before = listing(guest)
     nvlab("up", scenario)
     (status,) = json.loads(nvlab("status", "--json").stdout)
@@ -85,8 +88,27 @@ def test_a_scenario_comes_up_is_measured_and_leaves_nothing(guest, nvlab, runs, 
             record = json.loads(workload.read_text())
             assert [event for event in record["events"] if event["result"] != "done"] == []
             assert (record.get("verdict") or {"lost": 0})["lost"] == 0
+        if scenario.stem in NOTEBOOKS:
+            executed(NOTEBOOKS[scenario.stem], runs, monkeypatch)
+        if scenario.stem == "drill-journal":
+            lost_its_journal(load_run(run).workloads[0])
     nvlab("down", scenario.stem, "--keep")
     assert differences(before, listing(guest)) == {}
+
+
+def executed(notebook: str, runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A notebook of ours on the run that it wants: its own assertions hold."""
+    monkeypatch.setenv("NVLAB_RUNS", str(runs))
+    cells = nbformat.read(ROOT / f"notebooks/{notebook}.ipynb", as_version=4)
+    NotebookClient(cells, timeout=300, kernel_name="python3").execute()
+
+
+def lost_its_journal(work: Workload) -> None:
+    """The failure that nobody sees has its name, and the writes that fail are counted."""
+    failed, removed, added = (event["found"] for event in work.happened)
+    assert "has lost its journal" in failed and "every write fails" in failed and "has lost its journal" in removed
+    assert "has lost its journal" not in added
+    assert [*work.failed()] == ["writes"] and work.failed()["writes"][0] > 0
 
 
 @rapiddisk
@@ -123,12 +145,17 @@ fio = { rw = "randrw", bs = "4k", iodepth = 4, runtime = "2s", size = "8M" }
 LAYERED = """
 schema = 1
 [disk.pool]
-count = 2
+count = 3
 size = "64M"
 latency = "4ms"
+[device.log]
+size = "64M"
+profile = "samsung-970-pro"
 [raid.md]
-level = 1
+level = 5
 on = "pool"
+assume_clean = true
+journal = { on = "log" }
 [cache.ram]
 on = "md"
 size = "16M"
@@ -140,7 +167,7 @@ to = "drive"
 [workload.load]
 on = "client"
 layers = true
-fio = { rw = "randwrite", bs = "4k", iodepth = 2, runtime = "3s", size = "8M" }
+fio = { rw = "randwrite", bs = "4k", iodepth = 2, runtime = "6s", size = "8M" }
 """
 
 
@@ -155,12 +182,14 @@ def test_every_layer_takes_as_long_as_what_is_below_it(guest, nvlab, runs, tmp_p
 
     (work,) = load_run(next(runs.iterdir())).workloads
     found = {one.layer: one for one in layer_latencies([work]) if one.op == "write"}
-    assert list(found) == ["fio", "client", "ram", "md", "pool"]
-    medians = [one.whole.percentile(50) for one in found.values()]
-    assert all(upper >= 0.98 * lower for upper, lower in pairwise(medians)), medians
-    assert medians[-1] >= 4e6, "a disk of the pool takes 4 ms"
+    assert list(found) == ["fio", "client", "ram", "md", "pool", "log"], "the array's journal is a layer as well"
+    medians = {name: one.whole.percentile(50) for name, one in found.items()}
+    for part in ("log", "pool"):
+        down = ["fio", "client", "ram", "md", part]
+        assert all(medians[upper] >= 0.98 * medians[lower] for upper, lower in pairwise(down)), medians
+    assert medians["pool"] >= 4e6, "a disk of the pool takes 4 ms"
     assert found["pool"].driver.percentile(50) >= 4e6
-    assert found["pool"].per_io == pytest.approx(2, rel=0.2), "a mirror writes everything twice"
+    assert found["pool"].per_io == pytest.approx(2, rel=0.2), "data and parity"
     (fio,) = work.results
     said = json.loads(next(runs.glob("*/workloads/*/layers.json")).read_text())
     uncounted = said["lost"] + said["missed"]  # no program runs where one is interrupted, and the kernel says how often that was
@@ -170,8 +199,16 @@ def test_every_layer_takes_as_long_as_what_is_below_it(guest, nvlab, runs, tmp_p
 
     rows = {one.layer: one for one in durability(work)}
     rapiddisk = kernel == "6.1"  # elsewhere dm-cache stands in for it, which passes a FLUSH on
-    assert (rows["ram"].flush, rows["md"].flush, rows["client"].fua) == (SWALLOWED if rapiddisk else PASSED, NOT_NEEDED, "FUA")
-    assert ("ram swallows FLUSH" in warned) == rapiddisk
+    assert (rows["ram"].flush, rows["md"].flush, rows["client"].fua) == (SWALLOWED if rapiddisk else PASSED, HELD, "FUA")
+    assert rows["log"].flush == "done"
+    assert ("ram swallows FLUSH" in warned) == rapiddisk and "md swallows FLUSH" not in warned
+
+    counted = work.devices["log"]
+    assert counted["timed"] > 0 and counted["lost"] == 0
+    assert counted["host_units"] >= fio["ios"] > 20, "data go to the journal first"
+    nvlab("report")
+    page = (next(runs.iterdir()) / "report.html").read_text()
+    assert re.search("Counters of log: .*write amplification.*programmed_units", page, re.S)
 
 
 @pytest.mark.on("6.12")
