@@ -72,7 +72,7 @@ def test_every_command_answers_as_the_standard_says(guest, module):
 
 
 def test_data_commands_counters_and_coalescing(guest, module):
-    passes(guest, "kmod_commands.py", module)
+    passes(guest, "kmod_commands.py", module, "--slow")
 
 
 def test_namespaces_the_pool_and_24_devices(guest, module):
