@@ -4,7 +4,8 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from typing import Any
 
 import pytest
 from machine import Machine, attempt, dies, fails, lived_in, points_of, shipped, virgin
@@ -15,10 +16,18 @@ from nvlab.plan import Plan
 
 PLANS = shipped()
 FURNISHED = {"virgin": virgin, "lived-in": lived_in}
-CASES = [(name, "virgin") for name in PLANS] + [("everything-else", "lived-in")]
+LONG = ("hybrid-nvme", "drill-host-power", "everything-else")  # to die at each of their points takes a while: make test has these
 
 
-@pytest.fixture(params=CASES, ids="-on-".join)
+def each(names: Iterable[str], *where: str) -> list[Any]:
+    marks = {name: [pytest.mark.slow] if name in LONG else [] for name in PLANS}
+    return [pytest.param((name, *where), id="-on-".join((name, *where)), marks=marks[name]) for name in names]
+
+
+CASES = each(PLANS, "virgin") + each(["everything-else"], "lived-in")
+
+
+@pytest.fixture(params=CASES)
 def case(request, machines) -> tuple[Plan, Callable[[], Machine]]:
     """A plan, and what makes the machines to run it on."""
     name, where = request.param
@@ -62,9 +71,10 @@ def test_down_may_die_anywhere(case):
         machine.assert_no_state(f"down died at {k}, {point}")
 
 
-@pytest.mark.parametrize("plan", PLANS.values(), ids=PLANS)
-def test_anything_may_fail_in_up(plan, machines):
+@pytest.mark.parametrize("name", each(PLANS))
+def test_anything_may_fail_in_up(name, machines):
     """A failing primitive, program or write of the journal: ``up`` itself undoes what it made."""
+    plan = PLANS[name[0]]
     points = points_of(lambda fuse: machines(virgin).up(plan, fuse))
     for k, point in points.items():
         machine = machines(virgin)

@@ -130,6 +130,7 @@ def test_after_a_power_cut_the_device_is_found_wherever_it_is(machines):
     assert machine.process().outputs(plan.lab)["client.dev"] == "/dev/nvme7n1" != before
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("plan", PLANS.values(), ids=PLANS)
 def test_an_event_may_die_anywhere(plan, machines):
     standing = machines(virgin)

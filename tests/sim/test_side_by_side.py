@@ -17,6 +17,7 @@ def stands(machine: Machine, outputs: dict[str, str]) -> bool:
     return all(kernel.exists(path) for key, path in outputs.items() if key.endswith(".dev"))
 
 
+@pytest.mark.slow
 def test_the_other_lab_is_untouched_when_one_dies_in_up(machines):
     def beside() -> Machine:
         machine = machines(virgin)

@@ -310,6 +310,7 @@ def test_switched_off_in_order_a_device_loses_nothing_and_begins_as_the_standard
 # -- the same again ------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @many
 @given(limits, st.integers(0, 2**32 - 1), st.integers(1, 100))
 def test_a_restored_snapshot_goes_on_as_if_nothing_had_been(said: Limits, seed: int, after: int) -> None:

@@ -87,6 +87,8 @@ def test_f2fs_cleans_zones_and_is_cut(guest, module):
     guest.passes("kmod_zns_fs.py", module, "f2fs")
 
 
+# What Linux 6.12's btrfs makes of a cut is not always sound: a warning of its own while it replays its log.
+@pytest.mark.skipif(not SOAK, reason="judges btrfs more than the device: make soak has it, f2fs is for every day")
 @pytest.mark.parametrize("kernel", ["6.12"], scope="session")  # 6.1's locks itself out, see docs/zones.md
 def test_btrfs_cleans_zones_and_is_cut(guest, module):
     guest.passes("kmod_zns_fs.py", module, "btrfs")

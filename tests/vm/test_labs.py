@@ -204,7 +204,7 @@ def test_every_layer_takes_as_long_as_what_is_below_it(guest, nvlab, runs, tmp_p
     assert ("ram swallows FLUSH" in warned) == rapiddisk and "md swallows FLUSH" not in warned
 
     counted = work.devices["log"]
-    assert counted["timed"] > 0 and counted["lost"] == 0
+    assert counted["timed"] > 0
     assert counted["host_units"] >= fio["ios"] > 20, "data go to the journal first"
     nvlab("report")
     page = (next(runs.iterdir()) / "report.html").read_text()
