@@ -286,6 +286,9 @@ class Engine:
             try:
                 begun = journal.exists()
                 self._undo(lab, journal)
+                if begun:
+                    with self.leases.locked():
+                        pass  # which removes what a process left of the table that was killed while it saved it
             except OSError as error:
                 raise TeardownIncomplete(f"the journal: {error}", hint=f"mend that, then: nvlab down {lab}") from error
             return begun

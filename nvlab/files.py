@@ -3,14 +3,17 @@
 
 from __future__ import annotations
 
+import glob
 import os
 import threading
 from pathlib import Path
 
+_NEW = ".new"
+
 
 def replace_file(path: Path, data: bytes, mode: int = 0o600, owner: tuple[int, int] | None = None) -> None:
     """Make ``data`` the content of ``path``; of several writers at once, the last wins. ``owner``: its user and group."""
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.{threading.get_native_id()}.new")
+    temporary = path.with_name(f"{path.name}.{os.getpid()}.{threading.get_native_id()}{_NEW}")
     try:
         with temporary.open("wb") as file:
             file.write(data)
@@ -23,6 +26,12 @@ def replace_file(path: Path, data: bytes, mode: int = 0o600, owner: tuple[int, i
     finally:
         temporary.unlink(missing_ok=True)
     sync_directory(path.parent)
+
+
+def remove_unfinished(path: Path) -> None:
+    """Remove what :func:`replace_file` left beside ``path`` when its process was killed. Only while nobody else can be at it."""
+    for left in path.parent.glob(f"{glob.escape(path.name)}.*{_NEW}"):
+        left.unlink(missing_ok=True)
 
 
 def sync_directory(path: Path) -> None:

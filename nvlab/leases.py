@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from nvlab.files import replace_file
+from nvlab.files import remove_unfinished, replace_file
 from nvlab.lock import locked
 
 
@@ -40,6 +40,7 @@ class Leases:
     def locked(self) -> Iterator[Leases]:
         """Hold the node-wide lock (it dies with the process) with the table read afresh."""
         with locked(self.path.with_suffix(".lock"), "what labs share", queue=True):
+            remove_unfinished(self.path)
             self.table = self._load()
             yield self
 

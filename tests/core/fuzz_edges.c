@@ -152,7 +152,11 @@ static void check_queries(struct nvc *c, const struct nvc_config *config)
 {
 	struct nvc_model model = config->model;
 	struct nvc_ssd_stats stats;
+	struct nvc_health health;
 
+	nvc_health(c, &health);
+	CHECK(health.spare <= 100 && (health.spare == 100 || has_ssd(config->kind)));
+	CHECK(!health.used || (model.endurance && has_ssd(config->kind)));
 	nvc_stats(c, &stats);
 	CHECK((stats.lines != 0) == (has_ssd(config->kind) &&
 				     (config->kind != NVC_ZNS || model.zone_conventional)));

@@ -116,9 +116,20 @@ static struct nvc *copy(const struct nvc *c)
 	return to;
 }
 
+static void check_health(const struct nvc *c)
+{
+	struct nvc_health health;
+
+	nvc_health(c, &health);
+	CHECK(health.spare <= 100 && (!health.used || config.model.endurance));
+	CHECK(!health.read_only || !health.spare);
+}
+
 static void audit(const struct nvc *c)
 {
 	const char *wrong = batch_audit(c);
+
+	check_health(c);
 
 	if (wrong) {
 		fprintf(stderr, "seed %llu: must hold: %s\n", round_seed, wrong);

@@ -90,6 +90,17 @@ def test_a_process_that_dies_while_saving_leaves_the_old_table(leases, monkeypat
     assert other.last_used_by("one/modules") == ["module:a"]
 
 
+def test_what_a_process_left_that_was_killed_while_saving_goes_with_the_next_lock(tmp_path):
+    leases = Leases(tmp_path / "leases.json", "boot")
+    left = [leases.path.with_name(f"leases.json.{n}.{n}.new") for n in (7, 8)]
+    other = leases.path.with_name("other.json.7.7.new")
+    for path in (*left, other):
+        path.write_text("{")
+    with leases.locked():
+        assert not any(path.exists() for path in left)
+    assert other.exists()
+
+
 # -- locks -----------------------------------------------------------------------------------------------------
 
 HOLDER = """

@@ -473,18 +473,25 @@ fio = { rw = "randread", bs = "4k", runtime = "2s" }
 
 @pytest.mark.on("6.1")
 def test_a_run_is_done_again_from_its_directory_alone(guest, nvlab, runs, tmp_path):
+    """With a verdict of the figures it shows, whatever they are: a busy host's differ as they like."""
     path = tmp_path / "once.toml"
     path.write_text(ONCE)
     before = listing(guest)
     nvlab("up", path)
     nvlab("run", "once")
-    again = ("repro", "once", "--tolerance", "200%", "--guest", guest.guest.name)  # a busy host's figures differ as they like
+    again = ("repro", "once", "--tolerance", "200%", "--guest", guest.guest.name)
     assert "lab 'once' is already up" in nvlab(*again, code=4).stderr
     nvlab("down", "once", "--keep")
     path.write_text(FAULTY)
     nvlab("up", path, "--name", "other")  # the guest is to stay
-    done = nvlab(*again)
-    assert "reproduced: every figure is within 200 %" in done.stderr and "reads, read" in done.stdout
+    done = nvlab(*again, code=(0, 1))
+    assert "reads, read" in done.stdout
+    ratios = [float(ratio) for ratio in re.findall(r"([\d.]+) +one repeat: nothing is claimed", done.stdout)]
+    assert len(ratios) == 4
+    if done.returncode:
+        assert "not reproduced within 200 %: reads, read: " in done.stderr and not all(0.35 < ratio < 2.9 for ratio in ratios)
+    else:
+        assert "reproduced: every figure is within 200 %" in done.stderr and all(0.3 < ratio < 3.1 for ratio in ratios)
     assert len(list(runs.iterdir())) == 2
     nvlab("down", "other", "--keep")
     assert differences(before, listing(guest)) == {}
