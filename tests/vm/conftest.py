@@ -216,7 +216,8 @@ def nvlab(guest, kernel, runs):
         env = os.environ | {"NVLAB_RUNS": str(runs)}
         root = PROGRAMS.parents[2]
         done = subprocess.run(argv, capture_output=True, text=True, timeout=timeout, cwd=root, env=env)
-        assert done.returncode in (code if isinstance(code, tuple) else (code,)), f"{' '.join(argv)}: {done.returncode}\n{done.stdout}\n{done.stderr}"
+        wanted = code if isinstance(code, tuple) else (code,)
+        assert done.returncode in wanted, f"{' '.join(argv)}: {done.returncode}\n{done.stdout}\n{done.stderr}"
         return done
 
     yield call
