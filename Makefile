@@ -37,7 +37,7 @@ demo: setup ## the hybrid NVMe drive, from nothing to a report
 	$(NVLAB) run hybrid-nvme; \
 	$(NVLAB) report hybrid-nvme > "$$report"
 
-test: setup ## everything that can be tested here, real kernels in a VM included (some 45 min)
+test: setup ## everything that can be tested here, real kernels in a VM included (some 60 min)
 	@setup/packages.sh setup/packages-core.txt
 	@$(MAKE) quick
 	@echo "== notebooks; the core under sanitizers, its branches and instructions"
@@ -45,7 +45,7 @@ test: setup ## everything that can be tested here, real kernels in a VM included
 	@echo "== tests in guests; a guest waits about as long as it works, so there is one more than there are cores"
 	@$(PYTEST) tests/vm -m "vm and not sanitize" -n $$(($$(nproc) + 1)) --tb=short --durations=20
 
-quick: venv ## what needs neither root nor a VM (up to 1 min)
+quick: venv ## what needs neither root nor a VM (some 2 min)
 	@echo "== style, types, tests without a kernel"
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy

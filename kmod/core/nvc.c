@@ -123,8 +123,8 @@ static inline bool plain_read(const struct nvc *c, const struct nvc_cmd *cmd)
 {
 	const struct nvc_ns *ns = &c->ns[(cmd->nsid - 1) % NVC_MAX_NS];
 
-	return cmd->opcode == NVC_READ && !cmd->flags && cmd->nsid - 1 < NVC_MAX_NS && c->media->read &&
-	       !c->rules.set && !ns->flags && nvc_attached(ns, cmd) &&
+	return cmd->opcode == NVC_READ && !cmd->flags && cmd->nsid - 1 < NVC_MAX_NS &&
+	       c->media->read && !c->rules.set && !ns->flags && nvc_attached(ns, cmd) &&
 	       !nvc_check_stretch(ns, cmd);
 }
 
