@@ -20,8 +20,9 @@ LONG = ("hybrid-nvme", "drill-host-power", "everything-else")  # to die at each 
 
 
 def each(names: Iterable[str], *where: str) -> list[Any]:
-    marks = {name: [pytest.mark.slow] if name in LONG else [] for name in PLANS}
-    return [pytest.param((name, *where), id="-on-".join((name, *where)), marks=marks[name]) for name in names]
+    """Parameters (name, *where) of a test, the long ones marked."""
+    slow = {name: [pytest.mark.slow] for name in LONG}
+    return [pytest.param((name, *where), id="-on-".join((name, *where)), marks=slow.get(name, ())) for name in names]
 
 
 CASES = each(PLANS, "virgin") + each(["everything-else"], "lived-in")
