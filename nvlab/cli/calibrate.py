@@ -127,9 +127,9 @@ def _json(outcome: Outcome, true: Profile | None, missed: dict[str, float]) -> d
     from nvlab.calibrate.cells import FIGURES
 
     cells = [
-        {"rw": cell.rw, "bs": cell.bs, "qd": cell.qd}
+        {"rw": cell.rw, "bs": cell.bs, "qd": cell.qd, "measured_iops": math.exp(logs[0])}
         | {name: None if math.isnan(off) else float(off) for name, off in zip(FIGURES, row, strict=True)}
-        for cell, row in zip(outcome.sweep.cells, outcome.error, strict=True)
+        for cell, logs, row in zip(outcome.sweep.cells, outcome.sweep.logs, outcome.error, strict=True)
     ]
     claimed = {name: {"value": outcome.values[name], "deviation": width} for name, width in outcome.claimed.items()}
     truth = {"true": {name: _values(true)[name] for name in outcome.claimed}, "missed": missed} if true else {}
