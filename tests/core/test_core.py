@@ -23,7 +23,7 @@ pytestmark = pytest.mark.slow
 PROGRAMS = {
     "fuzz": ("200", "100000"),
     "fuzz_edges": ("200", "100000"),
-    "fuzz_ssd": ("100", "2000"),
+    "fuzz_ssd": ("100", "500"),
     "fuzz_zns": ("200", "30000"),
     "fuzz_kv": ("400", "60000"),
     "fuzz_thaw": ("10000", "300000"),
