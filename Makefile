@@ -76,7 +76,7 @@ soak: setup $(SANITIZER) ## the tests with their long counts (hours), kept in re
 		export NVLAB_SOAK=1; \
 		$(PYTEST) $(DRAWING) tests/core -v --durations=10 $(ONLY) || [ $$? = 5 ]; \
 		$(PYTEST) tests/vm -m vm -n 2 -v --tb=short --durations=10 $(ONLY); \
-	} 2>&1 | sed -u 's|$(CURDIR)|.|g' | tee results/soak-$(COMMIT).txt
+	} 2>&1 | sed -u 's|$(CURDIR)|.|g' | tee -a results/soak-$(COMMIT).txt
 
 man: $(BUILD)/nvlab.1 ## the manual page nvlab(1), out of docs/nvlab.md
 	@echo "man $<"
