@@ -41,27 +41,31 @@ def steady(device: Device, rng: np.random.Generator) -> None:
         write(device, rng.integers(0, units, units))
 
 
-def measure(gib: int, spare: int) -> tuple[float, float, float, float]:
-    """Seconds of processor time to make the drive, its memory over its capacity, write amplification, programs per second."""
+def measure(gib: int, spare: int) -> tuple[float, float, float, float, float]:
+    """Seconds of processor time to make the drive, its memory over its capacity, seconds to its steady state, write
+    amplification, programs per second.
+    """
     start = time.process_time()
     device = Device(Config(gib << 18, 1, Kind.SSD, 12, True, model=model(spare=spare)))
     made = time.process_time() - start
     rng = np.random.default_rng(1)
+    start = time.process_time()
     steady(device, rng)
+    settled = time.process_time() - start
     before = device.stats()
     spent = write(device, rng.integers(0, gib << 18, 4 * BATCH))
     after = device.stats()
     programmed, host = (after[name] - before[name] for name in ("programmed_units", "host_units"))
-    return made, ffi.sizeof(device._memory) / (gib << 30), programmed / host, programmed / spent
+    return made, ffi.sizeof(device._memory) / (gib << 30), settled, programmed / host, programmed / spent
 
 
 def main() -> None:
     for gib in map(int, sys.argv[1:] or ("4", "64")):
         for name, spare in SPARES.items():
-            made, share, amplification, rate = measure(gib, spare)
+            made, share, settled, amplification, rate = measure(gib, spare)
             print(
                 f"{gib:3} GiB, {name:>6} spare: {rate / 1e6:5.2f} million page programs per second, "
-                f"WAF {amplification:5.2f}, made in {made:.2f} s, memory {share:.2%} of capacity",
+                f"WAF {amplification:5.2f}, made in {made:.2f} s, steady after {settled:.0f} s, memory {share:.2%} of capacity",
                 flush=True,
             )
 

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nvlab.errors import DeadlineExceeded, UsageError
+from nvlab.happening import Happens, Outcome
 from nvlab.layers.device import Device as DeviceSpec
 from nvlab.layers.keyload import KINDS as COMMANDS
 from nvlab.layers.keyload import KeyLoad as KeyLoadSpec
@@ -21,13 +22,14 @@ from nvlab.record.rounds import record_course
 from nvlab.record.simulated import Piece, describe, totals, value_in, write_results
 from nvlab.sim import KeyOpcode, Opcode, Status, ZoneOpcode
 from nvlab.sim.aged import REST, Simulated
-from nvlab.sim.closed import Job, closed_loop
+from nvlab.sim.closed import Happening, Job, closed_loop
 from nvlab.sim.inputs import read_recorded
 from nvlab.sim.kvload import KeyLoad, sizes
 from nvlab.sim.load import Load
 from nvlab.sim.zoneload import ZonedLoad, finish_all
 from nvlab.workload.course import Course, Phase, Stage, keys_in
-from nvlab.workload.fio import DEFAULT_RUNTIME, Section, Target, job_sections, render_job
+from nvlab.workload.fio import DEFAULT_RUNTIME, Section, Target, job_sections, planned_seconds, render_job
+from nvlab.workload.keyrun import planned_seconds as keys_seconds
 
 Emit = Callable[[dict[str, Any]], None]
 RECORDED = {"retrieve": "read", "store": "write"}  # commands of keys that are recorded by another name
@@ -53,6 +55,7 @@ class Work:
     course: Course = field(default_factory=Course)
     phase: Phase = "measure"
     counted: bool = True
+    happens: tuple[Happens, ...] = ()
 
 
 def play(directory: Path, work: Work, made: Simulated, emit: Emit) -> None:
@@ -65,6 +68,8 @@ def play(directory: Path, work: Work, made: Simulated, emit: Emit) -> None:
         into.mkdir()
         began = made.now
         changed: dict[str, Any] = {"phase": stage.phase, "counted": counted, "seed": stage.seed(work.seed)}
+        if stage.phase != "measure" or stage.number:
+            changed |= {"happens": ()}
         _record(into, replace(_staged(work, stage), **changed), made)
         if stage.within and made.now - began - REST > stage.within * 1e9:
             raise DeadlineExceeded(f"{work.name}: {stage.name} did not end within {stage.within:.0f} s of virtual time")
@@ -87,30 +92,42 @@ def _staged(work: Work, stage: Stage) -> Work:
 
 def _record(directory: Path, work: Work, made: Simulated) -> None:
     began, before = made.now, totals(made.device)
+    planned = keys_seconds(asdict(work.keys)) if work.keys else planned_seconds(work.sections)
+    outcomes = [event.on(made.device, began, planned) for event in work.happens]
     try:
         if work.keys:
-            pieces = _run_keys(_keyload(work.keys, work.seed), made)
+            pieces = _run_keys(_keyload(work.keys, work.seed), made, outcomes)
             job = "".join(f"# {key} = {value}\n" for key, value in asdict(work.keys).items())
         elif work.recorded:
             pieces = _replay(work.recorded, made)
             job = f"# recorded I/O: {work.recorded}\n"
         else:
-            pieces = list(_run(work, made))
+            pieces = list(_run(work, made, outcomes))
             job = render_job(work.sections, Target("device", f"/dev/{work.on}"), seed=work.seed, engine="io_uring")
     except (ValueError, OSError) as error:
         raise UsageError(f"{work.name}: {error}", hint="nothing was recorded of it") from error
     ended = max((int(piece.t.max()) for piece in pieces if len(piece.t)), default=began)
-    made.now = max(made.now, ended) + REST
+    made.now = max(made.now, ended)
+    for outcome in outcomes:
+        if outcome.due is None:
+            made.now = outcome.happen(made.now)
+    made.now += REST
     described = [{"name": s.name, "keys": dict(s.keys)} for s in work.sections] or [{"name": work.name, "keys": {}}]
     if work.keys:
         described[0]["kv"] = {key: value for key, value in asdict(work.keys).items() if value is not None}
     kept = ("name", "load", "variant", "baseline", "repeat", "seed", "phase", "counted", "changed")
     facts = {key: getattr(work, key) for key in kept} | {"sections": described, "course": work.course.to_json()}
+    facts |= {"events": [outcome.to_json() for outcome in outcomes]} if outcomes else {}
     describe(directory, facts | {"target": {"kind": "simulated", "path": work.on}}, job, began, ended)
     write_results(directory, pieces, made.device, {work.on: grown(before, totals(made.device))})
 
 
-def _run(work: Work, made: Simulated) -> Iterator[Piece]:
+def _coming(outcomes: Sequence[Outcome], now: int) -> list[Happening]:
+    """The events that are still to come at ``now`` ns."""
+    return [happening for outcome in outcomes for happening in outcome.happenings(now)]
+
+
+def _run(work: Work, made: Simulated, outcomes: Sequence[Outcome]) -> Iterator[Piece]:
     """The sections of a job: those between two stonewalls at the same time."""
     for group in _groups(work.sections):
         if made.zoned:  # what a load left open does not count against the next
@@ -125,7 +142,8 @@ def _run(work: Work, made: Simulated) -> Iterator[Piece]:
             for number in range(one.jobs):
                 jobs.append(Job(made_of.commands(section.name, number), one.depth, first, interval=one.interval, **end))
                 whose.append((index, number, first + one.ramp))
-        for done, (index, number, counted) in zip(closed_loop(made.device, jobs), whose, strict=True):
+        ended = closed_loop(made.device, jobs, _coming(outcomes, start))
+        for done, (index, number, counted) in zip(ended, whose, strict=True):
             made.now = max([made.now, *map(int, done.decisions["target"][-1024:])])
             yield _piece(index, number, done.commands, done.decisions, counted, made.shift)
 
@@ -143,9 +161,9 @@ def _store(work: Work, spec: KeyLoadSpec, made: Simulated) -> None:
         raise UsageError(f"{work.name}: {error}, when the keys were stored", hint="nothing was recorded of it") from error
 
 
-def _run_keys(load: KeyLoad, made: Simulated) -> list[Piece]:
+def _run_keys(load: KeyLoad, made: Simulated, outcomes: Sequence[Outcome]) -> list[Piece]:
     pieces, counted = [], made.now + load.ramp_time
-    for job, done in enumerate(load.run(made.device, made.now)):
+    for job, done in enumerate(load.run(made.device, made.now, _coming(outcomes, made.now))):
         made.now = max(made.now, int(done.decisions["target"].max(initial=0)))
         kept = done.commands["now"] >= counted
         cmds, decisions = done.commands[kept], done.decisions[kept]

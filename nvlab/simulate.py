@@ -16,26 +16,17 @@ from typing import Any
 
 from nvlab.errors import InvalidScenario, Problem, UsageError
 from nvlab.files import replace_file
+from nvlab.happening import check, happens, set_rules
 from nvlab.layers.base import Facts, Lab, Object, provided
 from nvlab.layers.device import Device as DeviceSpec
 from nvlab.layers.device import profile_of
-from nvlab.layers.fault import millionths
 from nvlab.layers.workload import runs
 from nvlab.playing import Work, play
 from nvlab.record.rundir import RunDir
 from nvlab.scenario import load
 from nvlab.scenario.compare import order, variants
 from nvlab.scenario.load import Scenario
-from nvlab.sim import (
-    ANY_OPCODE,
-    MAX_RULES,
-    Config,
-    Device,
-    Fault,
-    Opcode,
-    Rule,
-    commands,
-)
+from nvlab.sim import Config, Device, Opcode, commands
 from nvlab.sim.aged import REST, Simulated, aged
 from nvlab.sim.device import refusal
 from nvlab.sim.load import not_simulated
@@ -51,14 +42,6 @@ from nvlab.workload.fio import (
 
 Emit = Callable[[dict[str, Any]], None]
 Change = Callable[[Sequence[Mapping[str, Any]]], Sequence[Mapping[str, Any]]]
-OPCODES = {
-    "any": ANY_OPCODE,
-    "read": Opcode.READ,
-    "write": Opcode.WRITE,
-    "flush": Opcode.FLUSH,
-    "write-zeroes": Opcode.WRITE_ZEROES,
-    "dsm": Opcode.DSM,
-}
 WHAT = "the device alone, simulated in virtual time: neither drivers nor the layers over it"
 
 
@@ -170,11 +153,15 @@ def _workloads(scenario: Scenario, change: Change = list) -> Iterator[Work]:
         problems += _not_possible(obj, sections, devices)
         works += _works(obj, sections, devices, scenario, change) if not problems else []
     used = {ref for obj in scenario.of("workload") for ref in obj.spec.on}
-    problems += [Problem(e.path, "nothing happens in a simulation; leave it out, or nvlab run the lab") for e in scenario.events]
+    problems += check(scenario.events, _lab(scenario))
     _refuse(scenario, [*problems, *_faults_not_possible(scenario, used), *_devices_not_possible(devices, used)])
     if not works:
         raise UsageError(f"{scenario.source} has no workload", hint="add a [workload.x], or name recorded I/O with --io")
     yield from works
+
+
+def _lab(scenario: Scenario) -> Lab:
+    return Lab(scenario.name, scenario.objects, Facts())
 
 
 def _devices(scenario: Scenario) -> dict[str, DeviceSpec]:
@@ -222,11 +209,14 @@ def _works(
     obj: Object, sections: tuple[Section, ...], devices: Mapping[str, DeviceSpec], scenario: Scenario, change: Change
 ) -> Iterator[Work]:
     """The runs that a lab would have, with the ``change`` that a comparison makes of them."""
-    asked = list(runs(obj, Lab(scenario.name, scenario.objects, Facts())))
+    lab = _lab(scenario)
+    asked = list(runs(obj, lab))
+    to_come = happens([event for event in scenario.events if event.during == obj.name], lab)
     for on, run in zip((one["variant"] for one in asked), change(asked), strict=True):
         which = {key: run[key] for key in ("name", "load", "variant", "baseline", "repeat", "seed", "table")}
         which |= {"course": Course.from_json(run["course"]), "changed": run.get("changed", {})}
-        yield Work(on, **which, spec=devices[on], sections=sections, keys=obj.spec.kv)
+        yield Work(on, **which, spec=devices[on], sections=sections, keys=obj.spec.kv, happens=to_come)
+        to_come = ()  # they happen once
 
 
 def _chosen(scenario: Scenario, options: Options) -> str:
@@ -299,7 +289,7 @@ def _restored_one(name: str, path: Path, spec: DeviceSpec) -> Simulated:
         raise UsageError(f"{path}: {error}", hint=hint) from error
     flushed = made.device.submit(commands(Opcode.FLUSH))  # no earlier than all it has seen
     made.now = int(flushed["target"][0]) + REST
-    _set_rules(made, spec)
+    set_rules(made.device, spec, made.now)
     return made
 
 
@@ -307,20 +297,5 @@ def _prepared(spec: DeviceSpec, precondition: float) -> Simulated:
     if precondition and (what := {"zns": "zones", "kv": "keys"}.get(spec.profile.kind)):
         raise UsageError(f"{what} cannot be written at random", hint="leave out --precondition")
     made = aged(Device(_config(spec)), precondition, spec.seed)
-    _set_rules(made, spec)
+    set_rules(made.device, spec, made.now)
     return made
-
-
-def _set_rules(made: Simulated, spec: DeviceSpec) -> None:
-    """Those of the scenario, and no others."""
-    rules = [*_rules(spec)]
-    for slot in range(MAX_RULES):
-        made.device.set_rule(slot, rules[slot] if slot < len(rules) else None, made.now)
-
-
-def _rules(spec: DeviceSpec) -> Iterator[Rule]:
-    for fault in spec.fault.values():
-        if fault.enable:
-            same = {key: getattr(fault, key) for key in ("nsid", "slba", "nlb", "every", "count")}
-            chance = millionths(fault.probability)
-            yield Rule(Fault.DELAY, OPCODES[fault.opcode], chance=chance, delay=fault.delay or 0, **same)

@@ -325,6 +325,9 @@ up to `awupf`, or the page. The model, and so the simulator and every cut, keeps
 half done, so they are not promised. A read with FUA, a Compare or a Verify has what it reads put on the medium before, as a Flush
 does, if a cut might take it back.
 
+Only what has flash loses anything at a cut. Kind `nvm` keeps what it was given even with `vwc = true`, as does `hdd`: of them it
+is what a device says of itself, so that hosts send Flushes.
+
 ## A map that memory does not hold
 
 The map of an SSD takes 4 bytes for each 4 KiB: 1 GiB of memory for 1 TiB. Drives with less keep it on the medium, and a part of

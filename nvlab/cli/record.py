@@ -78,7 +78,7 @@ def add_verbs(verbs: Any) -> None:
         "--io",
         type=Path,
         metavar="FILE",
-        help="instead: a fio job file, or recorded I/O: fio's iolog, blkparse's output, an MSR Cambridge trace",
+        help="instead: a fio job file, or recorded I/O: fio's iolog, blktrace's as blkparse's text, an MSR Cambridge trace",
     )
     simulate.add_argument("--on", help="the device that --io and snapshots are of (default: the only one)")
     simulate.add_argument(

@@ -112,10 +112,14 @@ TIMING: dict[str, tuple[str, Callable[[int], int]]] = {
 def profile_of(spec: Device) -> Profile:
     """The device's profile, with what the scenario says otherwise."""
     profile = spec.profile
-    said = {key: getattr(spec, key) for key in TIMING}
-    timing = {TIMING[key][0]: TIMING[key][1](value) for key, value in said.items() if value is not None}
     cache = profile.vwc if spec.volatile_cache is None else spec.volatile_cache
-    return replace(profile, vwc=cache, timing=profile.timing | timing, model=profile.model | spec.medium)
+    return replace(profile, vwc=cache, timing=profile.timing | timing_of(spec), model=profile.model | spec.medium)
+
+
+def timing_of(spec: Device | Timing) -> dict[str, int]:
+    """What a device, or an event of it, says of the timing of kind nvm, by the core's names."""
+    said = {key: getattr(spec, key, None) for key in TIMING}
+    return {TIMING[key][0]: TIMING[key][1](value) for key, value in said.items() if value is not None}
 
 
 def _check_profile(obj: Object) -> Iterator[Problem]:

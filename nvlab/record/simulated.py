@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -39,9 +39,17 @@ def describe(directory: Path, facts: Mapping[str, Any], job: str, began: int, en
     always = {"engine": "nvlab.sim", "trace": True, "watches": [], "traces": [], "status": "ok"}
     (directory / JOB).write_text(job, encoding="utf-8")
     write_json(directory / WORKLOAD, {**facts, **always, "started": began, "ended": ended})
-    events = [{"t": began, "kind": "start"}, {"t": ended, "kind": "end"}]
+    events = [{"t": began, "kind": "start"}, *_told(facts.get("events", ())), {"t": ended, "kind": "end"}]
     (directory / EVENTS).write_text("".join(json.dumps(e) + "\n" for e in events), encoding="utf-8")
     (directory / SAMPLES).write_text("", encoding="utf-8")
+
+
+def _told(outcomes: Sequence[Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
+    """Of what became of events, what a log says of them."""
+    for outcome in sorted((o for o in outcomes if o["begun"] is not None), key=lambda o: int(o["begun"])):
+        said = {key: outcome[key] for key in ("owner", "label")}
+        yield {"t": outcome["begun"], "kind": "event", **said}
+        yield {"t": outcome["ended"], "kind": "event-end", **said, "result": outcome["result"], "found": outcome["found"]}
 
 
 def value_in(directory: Path, of: str) -> float:

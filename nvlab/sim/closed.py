@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -40,13 +40,54 @@ class Done:
     decisions: NDArray[np.void]
 
 
-def closed_loop(device: Device, jobs: Sequence[Job]) -> list[Done]:
-    """Run jobs side by side until each has come to its end, or has no commands left; what each has done."""
+@dataclass(frozen=True)
+class Happening:
+    """What is done to the device between two commands, ``at`` so many ns or, if that is later, once it is ready after the one
+    before. ``do`` has the time, ns, and says from when on the device takes commands.
+    """
+
+    at: int
+    do: Callable[[int], int]
+
+
+def closed_loop(device: Device, jobs: Sequence[Job], happenings: Sequence[Happening] = ()) -> list[Done]:
+    """Run jobs side by side until each has come to its end, or has no commands left; what each has done.
+
+    What comes later than that does not happen. Where it leaves the device without power for a while, commands that were under
+    way are submitted once more when it is back, in their order, as drivers do: their latency has all of that in it.
+    """
     native = ffi.new("struct batch_stream[]", len(jobs))
     running = [_Running(job, stream) for job, stream in zip(jobs, native, strict=True)]
-    while (which := lib.batch_closed(device.native, native, len(jobs))) < len(jobs):
-        running[which].refill()
+
+    def run(until: int) -> None:
+        for each in running:
+            each.stop_at(until)
+        while (which := lib.batch_closed(device.native, native, len(jobs))) < len(jobs):
+            running[which].refill()
+
+    ready = 0
+    for happening in sorted(happenings, key=lambda each: each.at):
+        at = max(happening.at, ready)
+        run(at)
+        if all(each.over for each in running):
+            break
+        ready = happening.do(at)
+        if ready > at:
+            _submit_again(device, running, at, ready)
+    run(NEVER)
     return [each.done() for each in running]
+
+
+def _submit_again(device: Device, running: Sequence[_Running], cut: int, ready: int) -> None:
+    """The commands that a cut met on their way, and everything else, from ``ready`` on."""
+    found = [(piece, index) for each in running for piece, index in each.under_way(cut)]
+    found.sort(key=lambda where: int(where[0].commands["now"][where[1]]))
+    for piece, index in found:
+        command = piece.commands[index : index + 1].copy()
+        command["now"] = ready
+        piece.decisions[index] = device.submit(command)[0]
+    for each in running:
+        each.wait(cut, ready)
 
 
 def _pointer(ctype: str, array: NDArray[Any]) -> Any:
@@ -63,6 +104,28 @@ class _Running:
         self._pieces: list[Done] = []
         native.free = _pointer("u64[]", self._free)
         native.depth, native.interval, native.due, native.end = job.depth, job.interval, job.start, job.end
+
+    @property
+    def over(self) -> bool:
+        """Whether it never submits again."""
+        return bool(max(int(self._free.min()), self._native.due) >= self._job.end)
+
+    def stop_at(self, until: int) -> None:
+        """Submit nothing from then on, for now."""
+        self._native.end = min(self._job.end, until)
+
+    def under_way(self, now: int) -> Iterator[tuple[Done, int]]:
+        """Commands that are submitted and not completed at ``now`` ns: which of a piece."""
+        for piece in self._pieces:
+            sent = self._native.next if piece is self._pieces[-1] else len(piece.commands)
+            yield from ((piece, int(index)) for index in np.flatnonzero(piece.decisions["target"][:sent] > now))
+
+    def wait(self, cut: int, ready: int) -> None:
+        """No place in the queue is empty before ``ready`` ns; of commands that a cut met, when they are done now."""
+        again = [piece.decisions["target"][index] for piece, index in self.under_way(cut)]
+        if again:
+            self._free[self._free > cut] = again
+        np.maximum(self._free, np.uint64(ready), out=self._free)
 
     def refill(self) -> None:
         """Point the core to the next piece; without one the job never submits again."""

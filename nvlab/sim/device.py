@@ -226,6 +226,7 @@ class Device:
     def set_timing(self, timing: Timing, now: int = 0) -> None:
         """Change the speed for all later commands. Raises ValueError where the core refuses it."""
         _raise_for(lib.nvc_set_timing(self.native, now, ffi.new("struct nvc_timing *", asdict(timing))), timing)
+        self.config = replace(self.config, timing=timing)
 
     def set_rule(self, slot: int, rule: Rule | None, now: int = 0) -> None:
         """Have a rule in a slot (below ``MAX_RULES``) from now on, or none. Raises ValueError where the core refuses it."""

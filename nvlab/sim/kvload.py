@@ -3,13 +3,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from nvlab.sim.closed import NEVER, Done, Job, closed_loop
+from nvlab.sim.closed import NEVER, Done, Happening, Job, closed_loop
 from nvlab.sim.device import Device
 from nvlab.sim.structs import COMMAND, KeyOpcode, Opcode, Status
 
@@ -81,12 +81,12 @@ class KeyLoad:
         flush["opcode"], flush["nsid"], flush["now"] = Opcode.FLUSH, 1, done.decisions["target"].max()
         return int(device.submit(flush)[0]["target"])
 
-    def run(self, device: Device, now: int) -> list[Done]:
+    def run(self, device: Device, now: int, happenings: Sequence[Happening] = ()) -> list[Done]:
         """What each job does, from ``now`` ns on; what begins before ``now + ramp_time`` is not to be counted."""
         end = now + self.ramp_time + self.runtime
         interval = NS_PER_S // self.rate_iops if self.rate_iops else 0
         jobs = [Job(self.commands(job), self.iodepth, now, min(end, NEVER), interval) for job in range(self.numjobs)]
-        found = closed_loop(device, jobs)
+        found = closed_loop(device, jobs, happenings)
         for done in found:
             refuse(done)
         return found

@@ -92,7 +92,7 @@ def test_what_only_goes_together_is_not_claimed() -> None:
 @pytest.mark.slow
 def test_an_ssd_is_found_from_another(tmp_path: Path) -> None:
     """Of a drive whose build is known, from other times and half the dies."""
-    other = {name: round(value * factor) for name, value, factor in _off(SAMSUNG.model)}
+    other = {name: round(value * factor) for name, value, factor in _off(SAMSUNG)}
     base = replace(SAMSUNG, model=SAMSUNG.model | other | {"dies": 1})
     cells = product(("randread", "randwrite"), (4096, 16384, 131072), (1, 4, 16, 64, 256))
     found = calibrate(simulated(SAMSUNG, cells, seed=6, repeats=6), base)
@@ -108,9 +108,22 @@ def test_an_ssd_is_found_from_another(tmp_path: Path) -> None:
     assert make_plan(load(lab)).steps
 
 
-def _off(model):
-    for index, unknown in enumerate(candidates(SAMSUNG)):
-        yield unknown.name, model[unknown.name], (0.6, 1.5, 1.3)[index % 3]
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["femu", "tlc-enterprise", "qlc"])
+def test_what_is_claimed_of_an_ssd_is_so(name: str) -> None:
+    """From times that are all wrong and half the dies; what cannot be told is not claimed."""
+    true = PROFILES[name]
+    other = {each: round(value * factor) for each, value, factor in _off(true)}
+    base = replace(true, model=true.model | other | {"dies": true.model["dies"] // 2})
+    cells = product(("randread", "randwrite"), (4096, 16384, 131072), (1, 4, 16, 64, 256))
+    found = calibrate(simulated(true, cells, seed=6, repeats=6), base)
+    assert missed(found, true) == {} and found.claimed
+    assert set(found.claimed) | set(found.unknown) == {u.name for u in candidates(true)} | set(shape(true)) | set(beyond(true))
+
+
+def _off(profile):
+    for index, unknown in enumerate(candidates(profile)):
+        yield unknown.name, profile.model[unknown.name], (0.6, 1.5, 1.3)[index % 3]
 
 
 # -- the parts ---------------------------------------------------------------------------------------------------

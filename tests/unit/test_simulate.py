@@ -517,14 +517,70 @@ def test_a_load_that_zones_cannot_take_is_refused(tmp_path: Path, body: str, whe
     assert [(p.where, what in p.what) for p in refused.value.problems] == [(where, True)]
 
 
-def test_events_and_ledgers_are_for_live_labs(tmp_path: Path) -> None:
-    path = tmp_path / "eventful.toml"
-    event = '[[event]]\nat = 0\non = "d"\ndo = "timing"\nread_delay = "1ms"\n'
-    load = '[workload.w]\non = "d"\nledger = true\nfio = { rw = "randwrite", size = "1M", runtime = "1s" }\n'
-    path.write_text(f'schema = 1\n[device.d]\nsize = "64M"\n{load}{event}')
+def test_what_is_not_of_a_simulated_device_is_for_live_labs(tmp_path: Path) -> None:
+    body = "".join(f'[device.{name}]\nsize = "64M"\ncount = 2\n' for name in "dm") + '[raid.md]\nlevel = 1\non = ["m"]\n'
+    body += '[workload.w]\non = ["d.1"]\nledger = true\nfio = { rw = "randwrite", bs = "4k", size = "1M", runtime = "1s" }\n'
+    body += '[[event]]\nat = 0\non = "d.2"\ndo = "timing"\nread_delay = "1ms"\n'
+    body += '[[event]]\nat = 0\non = "md"\ndo = "fail"\nmember = "m.1"\n'
     with pytest.raises(InvalidScenario) as caught:
-        simulate(path, tmp_path / "runs", Options(), [], lambda event: None)
-    assert [problem.where for problem in caught.value.problems] == ["workload.w.ledger", "event.1"]
+        simulated(tmp_path, body)
+    assert [problem.where for problem in caught.value.problems] == ["workload.w.ledger", "event.1.on", "event.2"]
+
+
+ON_D = '[workload.w]\non = "d"\nfio = { rw = "randread", bs = "4k", iodepth = 1, runtime = "10ms" }\n'
+NVM = '[device.d]\nsize = "64M"\nread_delay = "100us"\nread_time = "0s"\n'
+
+
+def test_a_device_becomes_slow_once_and_stays_so(tmp_path: Path) -> None:
+    """At half of the planned time; the second repeat meets it as the first has left it."""
+    event = '[[event]]\nat = "50%"\non = "d"\ndo = "timing"\nread_delay = "300us"\n'
+    run = load_run(simulated(tmp_path, NVM + ON_D.replace("\nfio", "\nrepeats = 2\nfio") + event))
+    first, second = run.workloads
+    (outcome,) = first.happened
+    assert outcome["begun"] == outcome["due"] == first.started + 5_000 * US
+    assert (outcome["label"], outcome["result"]) == ("d read_delay=300000", "done") and not second.happened
+    began = first.latency["t"] - first.latency["latency"]
+    assert set(first.latency["latency"][began < outcome["due"]]) == {100 * US}
+    assert set(first.latency["latency"][began >= outcome["due"]]) == {300 * US} == set(second.latency["latency"])
+    assert [e["kind"] for e in first.events] == ["start", "event", "event-end", "end"]
+    assert "d read_delay=300000" in terminal_table(run)
+
+
+def test_a_rule_comes_into_force_and_rests_as_events_say(tmp_path: Path) -> None:
+    rules = '[device.d.fault.other]\naction = "delay"\ndelay = "1us"\nenable = false\n'
+    rules += '[device.d.fault.slow]\naction = "delay"\ndelay = "1ms"\nenable = false\n'
+    events = "".join(
+        f'[[event]]\nat = "{at}"\non = "d"\ndo = "fault"\nrule = "slow"\nenable = {enable}\n'
+        for at, enable in (("2ms", "true"), ("6ms", "false"), ("end", "true"))
+    )
+    (w,) = load_run(simulated(tmp_path, NVM + rules + ON_D + events)).workloads
+    began = w.latency["t"] - w.latency["latency"] - w.started
+    slow = (began >= 2_000 * US) & (began < 6_000 * US)
+    assert set(w.latency["latency"][slow]) == {1_100 * US} and set(w.latency["latency"][~slow]) == {100 * US}
+    assert [(e["result"], e["found"]) for e in w.happened] == [("done", ""), ("done", "4 hits"), ("done", "")]
+    assert w.happened[2]["due"] is None and w.happened[2]["begun"] >= w.latency["t"].max()
+
+
+def test_what_a_cut_meets_on_its_way_is_done_when_the_device_is_back(tmp_path: Path) -> None:
+    """Every command once, none while there is no power; what waits for it has waited from the beginning."""
+    load = '[workload.w]\non = "ssd"\nfio = { rw = "randrw", bs = "4k", iodepth = 8, number_ios = 3000, runtime = "1s" }\n'
+    event = '[[event]]\nat = "3ms"\non = "ssd"\ndo = "cut"\n'
+    (plain,) = load_run(simulated(tmp_path, DEVICE + load)).workloads
+    (w,) = load_run(simulated(tmp_path, DEVICE + load + event)).workloads
+    (outcome,) = w.happened
+    assert len(w.latency) == len(plain.latency) == 3000
+    ends, began = w.latency["t"].astype(int), (w.latency["t"] - w.latency["latency"]).astype(int)
+    cut, ready = outcome["begun"], outcome["ended"]
+    assert ready > cut == w.started + 3_000 * US and outcome["found"].startswith("ready after ")
+    assert not ((ends > cut) & (ends < ready)).any() and not ((began > cut) & (began < ready)).any()
+    assert ((began <= cut) & (ends >= ready)).sum() == 8
+
+
+def test_what_comes_after_the_load_is_not_reached(tmp_path: Path) -> None:
+    load = '[workload.w]\non = "d"\nfio = { rw = "randread", bs = "4k", number_ios = 10, runtime = "1s" }\n'
+    event = '[[event]]\nat = "90%"\non = "d"\ndo = "timing"\nread_delay = "1ms"\n'
+    (w,) = load_run(simulated(tmp_path, NVM + load + event)).workloads
+    assert [e["result"] for e in w.happened] == ["not reached"] and len(w.latency) == 10
 
 
 def test_zones_that_there_cannot_be_are_refused_with_their_parameter(tmp_path: Path) -> None:
