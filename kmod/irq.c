@@ -300,16 +300,18 @@ static void nvl_vector_init(struct nvl_ctrl *ctrl, u16 index)
 }
 
 /**
- * nvl_irq_reset() - the MSI-X table as after reset: everything masked
+ * nvl_irq_reset() - the MSI-X table as after reset: everything masked, nothing pending
  * @ctrl: the controller
  */
 void nvl_irq_reset(struct nvl_ctrl *ctrl)
 {
 	u16 i;
 
-	for (i = 0; i < ctrl->irqs.nr; i++)
+	for (i = 0; i < ctrl->irqs.nr; i++) {
 		WRITE_ONCE(*nvl_vector_control(&ctrl->irqs.vectors[i]),
 			   PCI_MSIX_ENTRY_CTRL_MASKBIT);
+		nvl_vector_unlatch(&ctrl->irqs.vectors[i]);
+	}
 }
 
 /**

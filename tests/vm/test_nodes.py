@@ -205,6 +205,10 @@ def test_a_lab_on_another_machine_by_ssh(host, box, scenario, tmp_path):
         return done
 
     before = host.listing()
+    places = ((host.nvlab, "local"), (nvlab, "ssh:box"))
+    near, far = (json.loads(run("doctor", scenario, "--on", on, "--json").stdout) for run, on in places)
+    assert near["ready"] and far["ready"] and far["machine"].startswith("box: Linux 6.1.")
+    assert [found["check"] for found in near["findings"]] == [found["check"] for found in far["findings"]]
     nvlab("up", scenario, "--on", "ssh:box")
     (lab,) = json.loads(nvlab("status", "--json").stdout)
     assert (lab["state"], lab["where"]) == ("up", "on box")
