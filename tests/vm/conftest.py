@@ -54,10 +54,13 @@ def pytest_collection_modifyitems(config, items):
 
 
 class ByGuest(LoadScopeScheduling):
-    """The tests of a file that share a guest, those of one kernel, go to one worker; the largest of such groups come first."""
+    """The tests of a file that share a guest, those of one kernel, go to one worker; the largest of such groups come first.
+
+    Parts of a long count go to any.
+    """
 
     def _split_scope(self, nodeid: str) -> str:
-        kernel = re.search(r"\[(\d+\.\d+)[]-]", nodeid)
+        kernel = re.search(r"\[(\d+\.\d+|part \d+)[]-]", nodeid)
         return " ".join([nodeid.partition("::")[0], *(kernel.groups() if kernel else ())])
 
 

@@ -124,7 +124,8 @@ def test_a_user_space_driver_by_vfio_without_an_iommu(guest, module):
     passes(guest, "kmod_vfio.py", module)
 
 
-@pytest.mark.parametrize("seed", (2, 3, 4, 5) if SOAK else (1,))  # soak's million in parts, each to be run again by itself
+# soak's million in parts, each to be run again by itself, and two of them at a time
+@pytest.mark.parametrize("seed", (2, 3, 4, 5) if SOAK else (1,), ids=lambda seed: f"part {seed}")
 def test_random_commands(guest, module, seed):
     commands = 250_000 if SOAK else 20_000
     passes(guest, "kmod_fuzz.py", module, commands, "--seed", seed, timeout=max(900, commands // 20))
