@@ -16,7 +16,8 @@ from nvlab.plan import Plan
 
 PLANS = shipped()
 FURNISHED = {"virgin": virgin, "lived-in": lived_in}
-LONG = ("hybrid-nvme", "drill-host-power", "everything-else")  # to die at each of their points takes a while: make test has these
+# to die at each of their points takes a while: make test has these
+LONG = ("hybrid-nvme", "nvme-backing", "drill-host-power", "drill-journal", "drill-member", "drill-network", "everything-else")
 
 
 def each(names: Iterable[str], *where: str) -> list[Any]:

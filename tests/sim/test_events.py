@@ -175,6 +175,7 @@ def test_anything_may_fail_in_an_event(plan, machines):
         machine.assert_equals(machine.start, f"failure at {k}, {point}")
 
 
+@pytest.mark.slow
 def test_events_may_come_in_any_order_and_be_refused(machines):
     """MD refuses what makes no sense (to add a member that is in); whatever has come to be, ``down`` undoes it."""
     plan, dice = PLANS["every-event"], random.Random(7)

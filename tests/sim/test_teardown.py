@@ -139,6 +139,7 @@ def test_a_missing_module_is_said_before_anything_is_touched(machines):
     machine.assert_equals(machine.start, "after the refusal")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["hybrid-nvme", "everything-else"])
 def test_after_a_reboot_down_removes_what_the_boot_did_not(machines, name):
     """Files and signatures on real disks outlive a boot; modules that the new boot loaded are not ours."""

@@ -101,6 +101,7 @@ def test_devices_of_one_name_are_taken_together(tmp_path):
     assert (name, counts["timed"], amplification(counts)) == ("ssd (×2)", 2000, 2.5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("live", [True, False])
 def test_the_page_has_them_of_live_and_of_simulated_devices(converted, tmp_path, live):
     if live:

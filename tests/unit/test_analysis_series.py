@@ -98,6 +98,7 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 """
 
 
+@pytest.mark.slow
 def test_ten_million_ios_are_read_within_one_gibibyte(tmp_path):
     million = trace(np.sort(np.random.default_rng(1).integers(0, 3 * NS_PER_S, 1_000_000)))
     million["latency"] = np.random.default_rng(2).lognormal(11, 1, len(million))

@@ -69,6 +69,7 @@ def test_rounds_after_the_first_have_no_events(tmp_path, image, heard, stop):
     assert [len(f["events"]) for f in facts] == [1, 0]
 
 
+@pytest.mark.slow
 def test_what_comes_before_a_ledger_s_load_is_fio_s(tmp_path, image, heard, stop):
     table = {"rw": "randwrite", "bs": "4k", "size": "256k", "iodepth": 2, "runtime": "2s", "fsync": 8}
     facts = recorded(tmp_path, image, heard, stop, table=table, ledger=True)
@@ -172,6 +173,7 @@ def with_facts(run, base, change):
     return load_run(path)
 
 
+@pytest.mark.slow
 def test_a_drill_is_handed_on_with_its_events_and_its_verdict(drill, tmp_path, capsys):
     with pytest.raises(SystemExit) as ended:
         cli.main(["bundle", str(drill.path), "--out", str(tmp_path / "drill.tar.gz")])

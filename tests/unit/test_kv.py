@@ -60,6 +60,7 @@ def test_a_device_is_a_dictionary(seed: int, n: int, population: int, vwc: bool,
     shell.check()
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=15 * SOAK)
 @given(st.integers(0, 2**32), st.sampled_from([0, 1]), st.integers(0, 4))
 def test_so_is_one_that_is_full_and_collects_all_the_time(seed: int, hot_cold: int, policy: int) -> None:

@@ -155,12 +155,14 @@ def test_events_are_told_in_order_with_what_the_load_felt(converted, tmp_path):
     assert [e["label"] for e in run.workloads[0].remarkable()] == ["second"], "one mark for an event, at its beginning"
 
 
+@pytest.mark.slow
 def test_events_have_a_table_on_the_page(converted, tmp_path):
     path = with_events(converted, tmp_path)
     page = write_report(load_run(path), path).read_text()
     assert "raid.md: fail &lt;b&gt;" in page and "degraded by 1" in page
 
 
+@pytest.mark.slow
 def test_ios_that_failed_are_not_passed_over(converted, tmp_path):
     path = tmp_path / "failing"
     shutil.copytree(converted, path)
@@ -176,6 +178,7 @@ def test_ios_that_failed_are_not_passed_over(converted, tmp_path):
     assert "failed" not in terminal_table(load_run(converted))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("lost", "said"), [(0, "nothing that was flushed is lost"), (3, "BROKEN: 3 lost, 1 torn")])
 def test_a_ledger_s_verdict_is_told(converted, tmp_path, lost, said):
     path = tmp_path / "ledger"
@@ -411,6 +414,7 @@ def test_layers_are_told_from_the_top_down_with_what_each_adds(layered):
     assert found["client"].per_io == pytest.approx(1000 / sum(r["ios"] for r in load.results))
 
 
+@pytest.mark.slow
 def test_the_table_and_the_page_have_latencies_and_durability_of_the_layers(layered, tmp_path):
     run = load_run(layered)
     table = terminal_table(run)

@@ -607,6 +607,7 @@ def test_more_jobs_than_zones_are_refused() -> None:
         ZonedLoad(zoned_load_of(rw="read", bs="4M"), zoned(zoned_device())).commands("r", 0)
 
 
+@pytest.mark.slow
 def test_the_lesson_of_the_zoned_scenario(tmp_path: Path) -> None:
     """A zone is as fast as its dies."""
     path = Path(__file__).parents[2] / "scenarios/zoned.toml"

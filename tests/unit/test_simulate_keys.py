@@ -121,6 +121,7 @@ def test_accounts_and_counters_are_those_of_the_device(tmp_path: Path) -> None:
     assert results["accounts"]["value_bytes"] == 1000 * 4096 and results["counters"]["stores"] == 1500
 
 
+@pytest.mark.slow
 def test_a_report_shows_them(tmp_path: Path) -> None:
     run = ran(tmp_path, 'keys = 2000, store = 1, retrieve = 5, delete = 1, exist = 1, list = 1, number_ios = 3000, iodepth = 8')
     text = terminal_table(run)
@@ -133,6 +134,7 @@ def test_what_is_counted_begins_after_the_ramp(tmp_path: Path) -> None:
     assert len(run.workloads[0].latency) == 300
 
 
+@pytest.mark.slow
 def test_a_rate_is_one_of_all_commands_and_what_comes_late_is_told(tmp_path: Path) -> None:
     """A thousand a second, one at a time; of 500 commands one stalls for 50 ms, and the 49 after it wait."""
     stall = '[device.d.fault.stall]\naction = "delay"\ndelay = "50ms"\nevery = 500\n'
@@ -303,6 +305,7 @@ def test_a_live_load_has_a_process_for_each_command_in_flight() -> None:
     assert refused.value.problems[0].where == "workload.w.kv.iodepth" and "256 is the limit" in refused.value.problems[0].what
 
 
+@pytest.mark.slow
 def test_the_lesson_of_the_scenario(tmp_path: Path) -> None:
     """A fuller drive collects more; where nothing is stored it is as fast; small values take as much room as large ones."""
     text = (Path(__file__).parents[2] / "scenarios/keys.toml").read_text().replace("iodepth = 8", "iodepth = 32")
