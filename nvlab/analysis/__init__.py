@@ -31,6 +31,7 @@ from nvlab.analysis.plots import layer_traffic as traffic_by_layer
 from nvlab.analysis.report import write_report
 from nvlab.analysis.runs import Run, Workload, load_run
 from nvlab.analysis.series import Series, Traffic, block_rates, throughput, traffic
+from nvlab.analysis.style import use_house_style
 from nvlab.analysis.table import terminal_table
 
 __all__ = [
@@ -67,6 +68,7 @@ __all__ = [
     "throughput",
     "traffic",
     "traffic_by_layer",
+    "use_house_style",
     "waterfall",
     "within",
     "write_report",
