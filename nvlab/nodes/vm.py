@@ -30,9 +30,9 @@ from nvlab.nodes.qmp import Monitor
 from nvlab.nodes.session import CONNECT, Session
 from nvlab.nodes.state import Process, find_processes, read_json, start_time, state_dir, write_json
 
-BOOT = 90.0  # seconds until the agent answers; about 8 under TCG on an idle host
+BOOT = 240.0  # seconds until the agent answers; about 8 under TCG on an idle host, 30 beside other guests
 _BOOT_TREE = 400.0  # a kernel that somebody built may check itself at every step, and be some ten times as slow
-_LISTEN = 20.0
+_LISTEN = 60.0
 _STOP = 5.0
 _POLL = 0.02
 _TAIL = 20

@@ -54,8 +54,8 @@ def planned_seconds(kv: Mapping[str, Any]) -> float:
 
 
 def patience(kv: Mapping[str, Any]) -> float:
-    """Seconds that storing all keys may take: 100 a second, as an emulated machine that is busy may manage."""
-    return float(kv["keys"]) / 100
+    """Seconds that storing all keys may take: 20 a second, which an emulated machine manages however busy it is."""
+    return float(kv["keys"]) / 20
 
 
 def zipf(n: int, exponent: float, dice: random.Random) -> Iterator[int]:

@@ -46,7 +46,7 @@ def test_messages_arrive_whole_and_in_order(messages):
     here, there = line()
     for message in messages:
         here.send(message)
-    assert [there.receive(time.monotonic() + 5) for _ in messages] == messages
+    assert [there.receive(time.monotonic() + 60) for _ in messages] == messages
     here.close()
     there.close()
 
@@ -84,7 +84,7 @@ def test_the_end_of_the_line_is_told_from_a_slow_one():
     here, there = line()
     there.close()
     with pytest.raises(LineClosed):
-        here.receive(time.monotonic() + 5)
+        here.receive(time.monotonic() + 60)
 
 
 def test_the_rest_of_an_earlier_session_is_dropped():
@@ -94,14 +94,14 @@ def test_the_rest_of_an_earlier_session_is_dropped():
     there.hello("theirs")
     os.write(there.writer, b'lt":2}\n')
     there.hello("mine", pid=7)
-    assert here.await_hello("mine", time.monotonic() + 5)["pid"] == 7
+    assert here.await_hello("mine", time.monotonic() + 60)["pid"] == 7
 
 
 def test_a_node_whose_process_ended_before_its_hello_is_told_from_a_slow_one():
     near, far = line()
     far._write(b'{"died":9}\n')
     with pytest.raises(AgentDied):
-        Session(near).open(time.monotonic() + 5)
+        Session(near).open(time.monotonic() + 60)
     near.close()
     far.close()
 
@@ -140,7 +140,7 @@ def test_a_relay_takes_the_late_end_of_one_session_not_for_that_of_the_next(monk
     with pytest.raises(BlockingIOError):
         second.recv(100)
     port.says = [b""]
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 60
     while port.pid and time.monotonic() < deadline:
         port.pump()
     assert second.recv(100) == b"", "an end that lasts is one"
@@ -155,7 +155,7 @@ def test_another_version_of_the_channel_is_refused():
 
     threading.Thread(target=old_agent).start()
     with pytest.raises(EnvironmentNotReady, match="version 0"):
-        Session(here).open(time.monotonic() + 5)
+        Session(here).open(time.monotonic() + 60)
 
 
 # -- calls -----------------------------------------------------------------------------------------------------
@@ -189,14 +189,20 @@ def test_beats_keep_a_long_call_alive_and_their_absence_ends_it(monkeypatch):
     monkeypatch.setattr(agent, "BEAT", 0.05)
 
     def slow(args, emit, stop):
-        time.sleep(0.6)
+        enough.wait(3)
         return "done"
 
-    with Node({"slow": slow}, silence=0.3) as session:
+    enough = threading.Event()
+    with Node({"slow": slow}, silence=2) as session:
         assert session.call("slow") == "done"
-    monkeypatch.setattr(agent, "BEAT", 10.0)
-    with Node({"slow": slow}, silence=0.3) as session, pytest.raises(GuestLost, match="no sign of life"):
-        session.call("slow")
+    monkeypatch.setattr(agent, "BEAT", 3600.0)
+    try:
+        with Node({"slow": lambda args, emit, stop: enough.wait(600)}, silence=0.3) as session:
+            with pytest.raises(GuestLost, match="no sign of life"):
+                session.call("slow")
+            enough.set()
+    finally:
+        enough.set()
 
 
 def test_a_deadline_stops_the_handler():
@@ -224,7 +230,7 @@ def test_a_lost_controller_stops_the_handler_which_can_still_finish():
 
     with Node({"make": make}) as session:
         session.begin("make")
-        session.channel.receive(time.monotonic() + 5)
+        session.channel.receive(time.monotonic() + 60)
     assert finished.wait(30)
 
 
@@ -357,14 +363,17 @@ def test_exec_of_nothing_says_so():
 
 def test_exec_ends_at_its_timeout_with_all_it_started(tmp_path):
     pids = tmp_path / "pids"
-    with Node(HANDLERS) as session, pytest.raises(DeadlineExceeded, match=r"sh did not end within 0\.5 s"):
-        session.run(["sh", "-c", f"sleep 100 & echo $! $$ > {pids}; wait"], timeout=0.5)
+    timeout = 0.5
+    while not pids.exists() or not pids.read_text().endswith("\n"):  # a busy host may need longer to start anything
+        timeout *= 2
+        with Node(HANDLERS) as session, pytest.raises(DeadlineExceeded, match=rf"sh did not end within {timeout} s"):
+            session.run(["sh", "-c", f"sleep 1000 & echo $! $$ > {pids}; wait"], timeout=timeout)
     for pid in pids.read_text().split():
         assert _gone(int(pid)), f"process {pid} was left running"
 
 
 def _gone(pid: int) -> bool:
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
         try:
             os.kill(pid, 0)
@@ -428,7 +437,7 @@ def test_hanging_up_ends_the_shell(tmp_path):
     pid_file = tmp_path / "pid"
     with Node(HANDLERS) as session:
         session.begin("shell", {"argv": ["sh", "-c", f"echo $$ > {pid_file}; sleep 100"], "size": [24, 80]})
-        deadline = time.monotonic() + 5
+        deadline = time.monotonic() + 60
         while not (pid_file.exists() and pid_file.read_text().strip()):
             assert time.monotonic() < deadline
             time.sleep(0.01)

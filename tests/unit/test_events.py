@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from pathlib import Path
 
@@ -250,11 +251,32 @@ def an_event(label: str, **when: float) -> dict:
     return {"owner": "raid.md", "label": label, "acts": [], "deadline": 5.0, **when}
 
 
-def drawn(events, happen, log, until: float = 1.0, target=Path("/dev/null")) -> list[dict]:
-    line = Timeline(events, happen, log)
-    line.start(target, 1.0)
+class Begun(dict):
+    """A way for events to happen, and which have begun: a load may end then."""
+
+    def __init__(self, happen) -> None:
+        self._happen = happen
+        self._changed = threading.Condition()
+
+    def __call__(self, event) -> str:
+        with self._changed:
+            self[event["label"]] = time.monotonic()
+            self._changed.notify_all()
+        return self._happen(event)
+
+    def wait(self, label: str) -> None:
+        with self._changed:
+            assert self._changed.wait_for(lambda: label in self, 60)
+
+
+def drawn(events, happen, log, until: str = "") -> list[dict]:
+    """What becomes of events under a load that ends once one of them has begun, or at once."""
+    begun = Begun(happen)
+    line = Timeline(events, begun, log)
+    line.start(Path("/dev/null"), 1.0)
     line.loaded()
-    time.sleep(until)
+    if until:
+        begun.wait(until)
     return line.finish()
 
 
@@ -267,7 +289,7 @@ def test_events_happen_at_their_time_one_after_the_other(log, heard):
         return "as it should be"
 
     events = [an_event("last", share=0.9), an_event("long", at=0.1), an_event("held up", at=0.2)]
-    outcomes = {each["label"]: each for each in drawn(events, happen, log, 1.2)}
+    outcomes = {each["label"]: each for each in drawn(events, happen, log, "last")}
     assert happened == ["long", "held up", "last"]
     assert all(each["result"] == "done" and each["found"] == "as it should be" for each in outcomes.values())
     assert outcomes["long"]["due"] <= outcomes["long"]["begun"]
@@ -277,12 +299,13 @@ def test_events_happen_at_their_time_one_after_the_other(log, heard):
 
 
 def test_the_clock_of_events_starts_with_the_first_io(log):
-    line = Timeline([an_event("now", at=0)], lambda event: "", log)
+    begun = Begun(lambda event: "")
+    line = Timeline([an_event("now", at=0)], begun, log)
     line.start(Path("/dev/null"), 1.0)
     time.sleep(0.2)
     loaded = time.monotonic_ns()
     line.loaded()
-    time.sleep(0.3)
+    begun.wait("now")
     (outcome,) = line.finish()
     assert outcome["begun"] > loaded
 
@@ -291,7 +314,7 @@ def test_what_the_load_does_not_reach_is_said(log):
     def happen(event):
         raise AssertionError("it must not happen")
 
-    (outcome,) = drawn([an_event("late", at=60)], happen, log, 0.1)
+    (outcome,) = drawn([an_event("late", at=3600)], happen, log)
     assert (outcome["result"], outcome["begun"], failure([outcome])) == ("not reached", None, "")
     line = Timeline([an_event("never", at=0)], happen, log)
     line.start(Path("/dev/null"), 1.0)  # and no I/O comes
@@ -303,7 +326,13 @@ def test_after_one_that_failed_the_others_are_left_out(log):
     def happen(event):
         raise StepFailed("no such member", kmsg=["md: what?"])
 
-    outcomes = drawn([an_event("first", at=0), an_event("second", at=0.1)], happen, log, 0.4)
+    begun = Begun(happen)
+    line = Timeline([an_event("first", at=0), an_event("second", at=0.1)], begun, log)
+    line.start(Path("/dev/null"), 1.0)
+    line.loaded()
+    begun.wait("first")
+    time.sleep(0.3)  # in which the second would come
+    outcomes = line.finish()
     assert [each["result"] for each in outcomes] == ["failed", "not reached"]
     assert outcomes[0]["kernel"] == ["md: what?"]
     assert failure(outcomes) == "event 'first' of raid.md: no such member"
@@ -314,26 +343,21 @@ def test_an_event_under_way_is_waited_for(log):
         time.sleep(0.4)
         return "rebuilt"
 
-    (outcome,) = drawn([an_event("rebuild", at=0)], happen, log, 0.1)
+    (outcome,) = drawn([an_event("rebuild", at=0)], happen, log, "rebuild")
     assert (outcome["result"], outcome["found"]) == ("done", "rebuilt")
 
 
 def test_what_comes_at_the_end_comes_when_the_load_has_ended(log):
-    happened = []
-
-    def happen(event):
-        happened.append((event["label"], time.monotonic()))
-        return ""
-
-    events = [an_event("end 1"), an_event("end 2"), an_event("before", at=0), an_event("never", at=60)]
-    line = Timeline(events, happen, log)
+    happened = Begun(lambda event: "")
+    events = [an_event("end 1"), an_event("end 2"), an_event("before", at=0), an_event("never", at=3600)]
+    line = Timeline(events, happened, log)
     line.start(Path("/dev/null"), 1.0)
     line.loaded()
-    time.sleep(0.3)
+    happened.wait("before")
     ended = time.monotonic()
     assert [each["result"] for each in line.finish()] == ["done", "done", "done", "not reached"]
-    assert [label for label, _ in happened] == ["before", "end 1", "end 2"]
-    assert happened[0][1] < ended <= happened[1][1]
+    assert list(happened) == ["before", "end 1", "end 2"]
+    assert happened["before"] < ended <= happened["end 1"]
 
 
 def test_after_a_load_that_was_stopped_nothing_more_comes(log):
@@ -345,4 +369,4 @@ def test_after_a_load_that_was_stopped_nothing_more_comes(log):
 
 
 def test_no_events_no_thread(log):
-    assert drawn([], lambda event: "", log, 0) == []
+    assert drawn([], lambda event: "", log) == []

