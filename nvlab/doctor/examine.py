@@ -30,7 +30,7 @@ from nvlab.units import GIB
 
 ASKED = {"modules": [*MODULES, *OUT_OF_TREE], "options": list(OPTIONS), "programs": list(PROGRAMS)}
 _GUEST_MEMORY = 3 * GIB
-_DEADLINE = 60.0  # seconds a guest has to answer; one when it has nothing else to do
+_DEADLINE = 180.0  # seconds a guest has to answer; one when it has nothing else to do
 
 
 @dataclass(frozen=True)

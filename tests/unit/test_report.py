@@ -10,7 +10,6 @@ import shutil
 import struct
 import subprocess
 import sys
-import time
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -32,13 +31,12 @@ VOID = {"meta", "br", "link", "img", "hr", "input"}
 
 @pytest.fixture(scope="module")
 def reported(converted, tmp_path_factory):
-    """The page of a run, how long it took to write (s of CPU), and whether a notebook's own settings survived that."""
+    """The page of a run, and whether a notebook's own settings survived that."""
     import matplotlib
 
     path, before = tmp_path_factory.mktemp("report"), dict(matplotlib.rcParams)
-    started = time.process_time()
     page = write_report(load_run(converted), path)
-    return page, time.process_time() - started, dict(matplotlib.rcParams) == before
+    return page, dict(matplotlib.rcParams) == before
 
 
 def test_the_table_has_a_block_for_each_load_section_and_direction(converted):
@@ -284,12 +282,8 @@ def test_only_emulated_runs_are_watermarked_and_the_same_run_gives_the_same_page
     assert first == again
 
 
-def test_a_report_of_this_size_takes_less_than_five_seconds(reported):
-    assert reported[1] < 5
-
-
 def test_drawing_leaves_a_notebook_s_own_settings_alone(reported):
-    assert reported[2]
+    assert reported[1]
 
 
 def test_reading_a_run_and_printing_its_table_needs_no_matplotlib(converted):

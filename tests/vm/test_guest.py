@@ -6,6 +6,7 @@ from __future__ import annotations
 import os
 import pty
 import select
+import shutil
 import subprocess
 import sys
 import threading
@@ -24,7 +25,7 @@ ROOT = Path(__file__).resolve().parents[2]
 def python(code: str, **options) -> subprocess.CompletedProcess[str]:
     """Another invocation of nvlab."""
     return subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, cwd=ROOT, check=False, **options
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=300, cwd=ROOT, check=False, **options
     )
 
 
@@ -136,8 +137,7 @@ def test_a_controller_that_is_killed_stops_what_it_had_started(guest):
     controller.stdout.close()
     for _ in range(3):
         assert guest.run("echo", "clean").stdout == "clean\n"
-    gone = "for i in $(seq 100); do pgrep -f '^yes nvlab-yes' >/dev/null || exit 0; sleep 0.1; done; exit 1"
-    guest.run("sh", "-c", gone)
+    guest.sh("while pgrep -f '^yes nvlab-yes' >/dev/null; do sleep 0.1; done")
 
 
 @pytest.mark.on("6.1")
@@ -149,18 +149,24 @@ def test_an_engine_that_is_killed_is_reported_and_the_guest_lives(guest):
 
 @pytest.mark.on("6.1")
 def test_run_directories_of_ten_megabytes_come_over_quickly(guest, tmp_path):
+    """Ten times as much as one megabyte in about ten times its time: what grows with the square would take a hundred."""
     guest.sh(
-        "mkdir -p /run/r/logs; head -c 10000000 /dev/urandom > /run/r/logs/a; sha256sum /run/r/logs/a > /run/r/sum"
+        "mkdir -p /run/r/logs /run/s; head -c 10000000 /dev/urandom > /run/r/logs/a; sha256sum /run/r/logs/a > /run/r/sum;"
+        " head -c 1000000 /run/r/logs/a > /run/s/a"
     )
+    took = {"/run/r": [], "/run/s": []}
     with guest.guest.connect() as session:
-        started = time.monotonic()
+        for directory in [*took] * 3:
+            shutil.rmtree(tmp_path / "r", ignore_errors=True)
+            started = time.monotonic()
+            size = session.fetch(directory, tmp_path / "r")
+            took[directory].append(time.monotonic() - started)
         size = session.fetch("/run/r", tmp_path / "r")
-        elapsed = time.monotonic() - started
-    guest.sh("rm -r /run/r")
+    guest.sh("rm -r /run/r /run/s")
     digest = (tmp_path / "r" / "sum").read_text().split()[0]
     done = subprocess.run(["sha256sum", tmp_path / "r" / "logs" / "a"], capture_output=True, text=True, check=True)
     assert digest in done.stdout
-    assert size > 10_000_000 and elapsed < 20
+    assert size > 10_000_000 and min(took["/run/r"]) < 40 * min(took["/run/s"])
 
 
 # -- the shell ---------------------------------------------------------------------------------------------------
@@ -177,7 +183,7 @@ def shell(name: str, argv: list[str] | None) -> list[str]:
 @pytest.mark.on("6.1")
 def test_a_command_in_the_shell_has_our_pipes_and_exit_code(guest):
     argv = shell(guest.guest.name, ["sh", "-c", "tr a-z A-Z; echo oops >&2; exit 7"])
-    done = subprocess.run(argv, input="hello\n", capture_output=True, text=True, timeout=60, cwd=ROOT, check=False)
+    done = subprocess.run(argv, input="hello\n", capture_output=True, text=True, timeout=300, cwd=ROOT, check=False)
     assert (done.returncode, done.stdout, done.stderr) == (7, "HELLO\n", "oops\n")
 
 

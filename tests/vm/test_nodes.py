@@ -95,7 +95,7 @@ class Host:
     def nvlab(self, *words: object, code: int = 0) -> Any:
         """Run a verb on the machine; fails unless it ends with ``code``."""
         argv = [sys.executable, "-m", "nvlab", *map(str, words)]
-        done = self.guest.run(*argv, timeout=300, check=False, env=ENVIRONMENT)
+        done = self.guest.run(*argv, timeout=1800, check=False, env=ENVIRONMENT)
         assert done.returncode == code, f"{' '.join(argv)}: {done.returncode}\n{done.stdout}\n{done.stderr}"
         return done
 
@@ -200,7 +200,7 @@ def box(host, tmp_path) -> Iterator[dict[str, str]]:
 def test_a_lab_on_another_machine_by_ssh(host, box, scenario, tmp_path):
     def nvlab(*words: object, code: int = 0) -> Any:
         argv = [sys.executable, "-m", "nvlab", *map(str, words)]
-        done = subprocess.run(argv, capture_output=True, text=True, timeout=300, env=os.environ | box)
+        done = subprocess.run(argv, capture_output=True, text=True, timeout=1800, env=os.environ | box)
         assert done.returncode == code, f"{' '.join(argv)}: {done.returncode}\n{done.stdout}\n{done.stderr}"
         return done
 
@@ -208,7 +208,9 @@ def test_a_lab_on_another_machine_by_ssh(host, box, scenario, tmp_path):
     places = ((host.nvlab, "local"), (nvlab, "ssh:box"))
     near, far = (json.loads(run("doctor", scenario, "--on", on, "--json").stdout) for run, on in places)
     assert near["ready"] and far["ready"] and far["machine"].startswith("box: Linux 6.1.")
-    assert [found["check"] for found in near["findings"]] == [found["check"] for found in far["findings"]]
+    of_a_moment = ("other-load", "interrupts")
+    lasting = [[found["check"] for found in said["findings"] if found["check"] not in of_a_moment] for said in (near, far)]
+    assert lasting[0] == lasting[1], "the same of a machine from itself and by ssh"
     nvlab("up", scenario, "--on", "ssh:box")
     (lab,) = json.loads(nvlab("status", "--json").stdout)
     assert (lab["state"], lab["where"]) == ("up", "on box")
