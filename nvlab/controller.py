@@ -178,7 +178,7 @@ def forget_if_gone(node: Node, lab: str, error: NvlabError | None = None) -> Non
     if isinstance(error, (TeardownIncomplete, NodeLost)) or not node.running():
         return
     with suppress(NvlabError), closing(node.connect()) as session:
-        if lab not in [known["lab"] for known in session.call("status", deadline=30)]:
+        if lab not in [known["lab"] for known in session.call("status", deadline=180)]:
             _forget(node, lab)
 
 

@@ -172,7 +172,7 @@ class Unload:
     """
 
     names: tuple[str, ...]
-    deadline: float = 15.0
+    deadline: float = 60.0
     leave_used: bool = False
 
     def shell(self) -> str:
@@ -187,7 +187,7 @@ class Unheld:
     """
 
     path: str
-    deadline: float = 15.0
+    deadline: float = 60.0
 
     def shell(self) -> str:
         path = quote(self.path)

@@ -38,7 +38,7 @@ _READ = 1 << 16
 HANG_UP = 0.5  # seconds that a port's end of file lasts before it is one
 
 
-def await_udevd(timeout: float = 30.0) -> None:
+def await_udevd(timeout: float = 120.0) -> None:
     """Wait until udevd, which /init started, listens: what is made before that is not announced to it."""
     deadline = time.monotonic() + timeout
     while os.path.exists(_UDEVD) and not os.path.exists(_LISTENING):

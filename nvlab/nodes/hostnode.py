@@ -14,7 +14,7 @@ from nvlab.plan import Needs
 from nvlab.units import GIB, human_size
 
 _BUILD = 900.0  # seconds to build nvlab.ko there
-_ASK = 60.0
+_ASK = 180.0
 CONNECT = 180.0  # seconds for an agent to start and answer: a Python that begins from nothing, on whatever machine
 
 

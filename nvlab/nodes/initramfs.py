@@ -23,7 +23,7 @@ from nvlab.nodes.state import read_json, write_json
 
 PACKAGE = Path(nvlab.__file__).resolve().parent
 UPPER = "upper"
-_LIMIT = 60.0  # seconds to make virtme-ng's part; half a second on an idle host
+_LIMIT = 300.0  # seconds to make virtme-ng's part; half a second on an idle host
 
 # What is mounted where. The root is the host's, read-only; the overlay takes every write, so nothing here can change the host.
 # cache=none: the guest sees what changes on the host (a module built again) while it runs.

@@ -54,7 +54,7 @@ def _key() -> dict[str, str]:
 def qemu_version() -> str:
     """ "7.2.22 (Debian …)". Raises EnvironmentNotReady without QEMU."""
     try:
-        text = subprocess.run([BINARY, "--version"], capture_output=True, text=True, timeout=10, check=True).stdout
+        text = subprocess.run([BINARY, "--version"], capture_output=True, text=True, timeout=60, check=True).stdout
     except (OSError, subprocess.SubprocessError):
         raise EnvironmentNotReady(
             f"{BINARY} is not installed or does not run", hint="apt-get install qemu-system-x86 busybox-static"

@@ -79,6 +79,8 @@ def kernel_arguments(spec: GuestSpec) -> str:
     arguments += ["tsc=reliable", "clocksource=tsc"]
     # a busy host delays the first ticks, and the kernel would panic: "timer doesn't work through Interrupt-remapped IO-APIC"
     arguments.append("no_timer_check")
+    # nor is a CPU locked up that such a host has taken away for a while
+    arguments += ["watchdog_thresh=60", "rcupdate.rcu_cpu_stall_timeout=120", "workqueue.watchdog_thresh=150"]
     arguments += [f"memmap={format_size(size)}${format_size(start)}" for start, size in spec.reserved]
     arguments += ["intel_iommu=on"] if spec.intremap else []
     arguments += spec.append.split()

@@ -18,8 +18,8 @@ from nvlab.errors import DeadlineExceeded, EnvironmentNotReady, GuestLost, Inter
 from nvlab.nodes.basics import unpack
 from nvlab.nodes.channel import CHUNK, VERSION, AgentDied, Channel, LineClosed, Message, pack_data, unpack_error
 
-SILENCE = 20.0  # seconds without a sign of life after which a node counts as lost; beats come every second
-CONNECT = 20.0  # seconds to answer the hello
+SILENCE = 45.0  # seconds without a sign of life after which a node counts as lost; beats come every second
+CONNECT = 90.0  # seconds to answer the hello
 _LEAVE = 10.0  # seconds a node has to answer a second Ctrl-C
 
 OnEvent = Callable[[Message], None]

@@ -34,6 +34,7 @@ from nvlab.workload.fio import (
     default_engine,
     fio_argv,
     job_sections,
+    laid_out,
     planned_seconds,
     render_job,
 )
@@ -41,6 +42,7 @@ from nvlab.workload.fio import (
 _RATES = re.compile(r"\[([rwt]=[^\]]*B/s)\]\[([rwt]=[^\]]*IOPS)\]")
 _CHECK_EVERY = 0.2  # s between looks at the stop request, the clock and fio
 _VERIFY = 600.0  # s that reading back a ledger's blocks may take
+_SLOWEST = 1e6  # bytes per s at which files are laid out, whatever is under them
 _GRACE = 10.0  # s that fio has to write its logs after SIGINT
 CUT = "cut"  # status of a load that an event has ended, and its ledger not judged yet
 
@@ -123,14 +125,15 @@ def run_workload(
 
     ``happen`` lets its events happen; ``where`` says where its target is afterwards, for a ledger to be held against it.
 
-    ``deadline`` is in seconds (default: twice the planned time and a minute for laying out files and writing logs). Emits the
-    events of ``events.jsonl`` as they happen, "progress" (``fraction`` 0 to 1, ``rates`` in fio's words) among them.
+    ``deadline`` is in seconds (default: twice the planned time, a minute for writing logs, and what laying out files may take).
+    Emits the events of ``events.jsonl`` as they happen, "progress" (``fraction`` 0 to 1, ``rates`` in fio's words) among them.
     Raises InvalidScenario (before anything is written), StepFailed, DeadlineExceeded, Interrupted, EnvironmentNotReady; the
     directory then holds what there was.
     """
     sections = (Section(work.name, {}),) if work.kv else job_sections(work.table, work.name, work.target.kind)
     planned = keyrun.planned_seconds(work.kv) if work.kv else planned_seconds(sections)
-    limit = deadline if deadline is not None else 2 * planned + 60
+    layout = laid_out(sections) / _SLOWEST if work.target.kind == "directory" else 0
+    limit = deadline if deadline is not None else 2 * planned + 60 + layout
     if work.kv and work.store:
         limit += keyrun.patience(work.kv)
     _check_target(work)

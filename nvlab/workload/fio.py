@@ -18,6 +18,7 @@ import os
 import re
 import shutil
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -271,6 +272,15 @@ def planned_seconds(sections: Sequence[Section]) -> float:
             total, longest = total + longest, 0.0
         longest = max(longest, section.seconds())
     return total + longest
+
+
+def laid_out(sections: Sequence[Section]) -> int:
+    """Bytes of the files that fio makes in a directory before it begins, as far as they say so."""
+    total = 0
+    for section in sections:
+        with suppress(ValueError):  # a share, or a size in other words of fio's
+            total += parse_size(section.keys.get("size", "0")) * int(section.keys.get("numjobs", "1"))
+    return total
 
 
 def default_engine() -> str:

@@ -55,6 +55,7 @@ def test_the_command_line_says_what_was_asked_for():
         "clocksource=tsc",
         "tsc=reliable",
         "no_timer_check",
+        "watchdog_thresh=60",
         "panic=-1",
     } <= set(words)
 

@@ -16,7 +16,7 @@ CONTRACT = ROOT / "tests/vm/guest/contract.py"
 
 def test_linux_answers_as_the_fake_kernel_does(guest, kernel, tmp_path_factory):
     module = kmod.ensure(ROOT / "kmod", kernels.find(kernel).release, tmp_path_factory.getbasetemp() / "kmod")
-    done = guest.run(sys.executable, CONTRACT, module, timeout=300, check=False, env={"PYTHONPATH": str(ROOT)})
+    done = guest.run(sys.executable, CONTRACT, module, timeout=1800, check=False, env={"PYTHONPATH": str(ROOT)})
     answers = [json.loads(line) for line in done.stdout.splitlines()]
     assert answers, done.stderr
     wrong = [answer for answer in answers if not answer["good"]]

@@ -11,6 +11,7 @@ import re
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
@@ -66,6 +67,14 @@ def differences(before: dict[str, object], after: dict[str, object]) -> dict[str
     return {key: (before[key], after[key]) for key in before if before[key] != after[key]}
 
 
+def left_behind(guest, before: dict[str, object]) -> dict[str, tuple[object, object]]:
+    """What is other than before, and stays so for a minute: udev's programs come and go by themselves."""
+    patience = time.monotonic() + 60
+    while (found := differences(before, listing(guest))) and time.monotonic() < patience:
+        time.sleep(1)
+    return found
+
+
 def scenarios() -> Iterator[Any]:
     """Those with the most layers on both kernels, each other one on one of them, or all on both in soak."""
     for path in SCENARIOS:
@@ -94,7 +103,7 @@ def test_a_scenario_comes_up_is_measured_and_leaves_nothing(guest, nvlab, runs, 
         if scenario.stem == "drill-journal":
             lost_its_journal(load_run(run).workloads[0])
     nvlab("down", scenario.stem, "--keep")
-    assert differences(before, listing(guest)) == {}
+    assert left_behind(guest, before) == {}
 
 
 def held_up(record: dict[str, Any]) -> list[dict[str, Any]]:
@@ -128,10 +137,10 @@ def test_two_labs_live_side_by_side(guest, nvlab):
     alone = listing(guest)
     nvlab("up", EVERYTHING, "--name", "two")
     nvlab("down", "two", "--keep")
-    assert differences(alone, listing(guest)) == {}
+    assert left_behind(guest, alone) == {}
     nvlab("run", "one")
     nvlab("down", "one", "--keep")
-    assert differences(before, listing(guest)) == {}
+    assert left_behind(guest, before) == {}
 
 
 FAULTY = """
@@ -291,7 +300,7 @@ def test_a_device_is_slowed_and_a_cache_emptied_under_load(guest, nvlab, runs, t
     record = json.loads(next(runs.glob("*/workloads/*/workload.json")).read_text())
     assert [event["result"] for event in record["events"]] == ["done"] * (1 + 2 * cached)
     nvlab("down", "timed", "--keep")
-    assert differences(before, listing(guest)) == {}
+    assert left_behind(guest, before) == {}
 
 
 AGED = """
@@ -436,7 +445,7 @@ def test_one_key_is_compared_on_labs_built_anew_and_the_lab_stands_as_before(gue
     assert {f["changed"]["value"] for f in facts} == {"1ms", "200ms"}
     assert sum(f["counted"] for f in facts) == 8 and all(f["steady"]["reached"] for f in facts if f["counted"])
     nvlab("down", "compared", "--keep")
-    assert differences(before, listing(guest)) == {}
+    assert left_behind(guest, before) == {}
 
 
 LIKE = """
@@ -509,7 +518,7 @@ def test_a_run_is_done_again_from_its_directory_alone(guest, nvlab, runs, tmp_pa
         assert "reproduced: every figure is within 200 %" in done.stderr and all(0.3 < ratio < 3.1 for ratio in ratios)
     assert len(list(runs.iterdir())) == 2
     nvlab("down", "other", "--keep")
-    assert differences(before, listing(guest)) == {}
+    assert left_behind(guest, before) == {}
 
 
 @pytest.mark.on("6.12")
@@ -545,7 +554,7 @@ def test_a_module_with_nvmevirts_parameters_stands_in(guest, nvlab, kernel, tmp_
     assert guest.sh("cat /sys/module/nvlab/parameters/cpus").strip() == "2,3"
     nvlab("run", "stand-in")
     nvlab("down", "stand-in", "--keep")
-    assert differences(before, listing(guest)) == {}
+    assert left_behind(guest, before) == {}
 
 
 def begin_up(guest, kernel: str, lab: str) -> subprocess.Popen[str]:
@@ -566,7 +575,7 @@ def test_ctrl_c_undoes_what_was_made(guest, nvlab, kernel):
     said, _ = up.communicate(timeout=1200)
     assert up.returncode == 130 and "Traceback" not in said, seen + said
     assert json.loads(nvlab("status", "--json").stdout) == []
-    assert differences(before, listing(guest)) == {}
+    assert left_behind(guest, before) == {}
 
 
 REAL_DISK = """
@@ -660,7 +669,7 @@ def test_killing_the_engine_at_any_moment_leaves_nothing_after_down(guest, kerne
         up, _ = begin_up(guest, kernel, "killed").communicate(timeout=1200)
         engine = json.loads(guest.sh(f"until [ -e {KILLED} ]; do sleep 0.02; done; cat {KILLED}; rm {KILLED}"))
         nvlab("down", "killed", "--keep")
-        left = differences(before, listing(guest))
+        left = left_behind(guest, before)
         assert left == {}, f"killed after {engine}, left {left}\n{up}"
         return engine
 

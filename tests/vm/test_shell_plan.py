@@ -32,7 +32,7 @@ def spec() -> GuestSpec:
 
 def nvlab(*words: object) -> str:
     argv = [sys.executable, "-m", "nvlab", *map(str, words)]
-    done = subprocess.run(argv, capture_output=True, text=True, timeout=300, env=os.environ)
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=1800, env=os.environ)
     assert done.returncode == 0, f"{' '.join(argv)}: {done.returncode}\n{done.stdout}\n{done.stderr}"
     return done.stdout
 
@@ -77,7 +77,7 @@ def test_the_script_makes_what_up_makes(guest, kernel, scenario):
     release = guest.run("uname", "-r").stdout.strip()
     module = kmod.ensure(kmod_dir(), release, Path(os.environ["NVLAB_STATE"]) / "kmod")
     script = nvlab("plan", "--shell", scenario)
-    done = guest.run("bash", "-s", stdin=script, cwd=str(module.parent), timeout=300, check=False)
+    done = guest.run("bash", "-s", stdin=script, cwd=str(module.parent), timeout=1800, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     by_script = stack(guest)
     assert {key: (by_nvlab[key], by_script[key]) for key in by_nvlab if by_nvlab[key] != by_script[key]} == {}

@@ -17,7 +17,7 @@ SIMULATE = "from nvlab.sim import *; print(Device(Config(8)).submit(commands(Opc
 
 
 def run(*argv: str | Path, **kwargs) -> str:
-    done = subprocess.run(list(map(str, argv)), capture_output=True, text=True, timeout=300, **kwargs)
+    done = subprocess.run(list(map(str, argv)), capture_output=True, text=True, timeout=1800, **kwargs)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 
