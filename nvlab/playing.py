@@ -91,6 +91,7 @@ def _staged(work: Work, stage: Stage) -> Work:
 
 
 def _record(directory: Path, work: Work, made: Simulated) -> None:
+    _finish_zones(made)
     began, before = made.now, totals(made.device)
     planned = keys_seconds(asdict(work.keys)) if work.keys else planned_seconds(work.sections)
     outcomes = [event.on(made.device, began, planned) for event in work.happens]
@@ -129,9 +130,9 @@ def _coming(outcomes: Sequence[Outcome], now: int) -> list[Happening]:
 
 def _run(work: Work, made: Simulated, outcomes: Sequence[Outcome]) -> Iterator[Piece]:
     """The sections of a job: those between two stonewalls at the same time."""
-    for group in _groups(work.sections):
-        if made.zoned:  # what a load left open does not count against the next
-            made.now = int(made.device.submit(_at(finish_all(), made.now))["target"][0]) + REST
+    for turn, group in enumerate(_groups(work.sections)):
+        if turn:
+            _finish_zones(made)
         start = made.now
         loads = [Load.of(s.keys, made.blocks, made.shift, work.seed, DEFAULT_RUNTIME) for _, s in group]
         jobs, whose = [], []
@@ -146,6 +147,12 @@ def _run(work: Work, made: Simulated, outcomes: Sequence[Outcome]) -> Iterator[P
         for done, (index, number, counted) in zip(ended, whose, strict=True):
             made.now = max([made.now, *map(int, done.decisions["target"][-1024:])])
             yield _piece(index, number, done.commands, done.decisions, counted, made.shift)
+
+
+def _finish_zones(made: Simulated) -> None:
+    """What a load left open does not count against the next."""
+    if made.zoned:
+        made.now = int(made.device.submit(_at(finish_all(), made.now))["target"][0]) + REST
 
 
 def _keyload(spec: KeyLoadSpec, seed: int) -> KeyLoad:

@@ -576,6 +576,13 @@ def test_what_a_cut_meets_on_its_way_is_done_when_the_device_is_back(tmp_path: P
     assert ((began <= cut) & (ends >= ready)).sum() == 8
 
 
+def test_zones_go_on_after_a_cut(tmp_path: Path) -> None:
+    load = FIO_ON.format(on="ssd", fio='{ rw = "write", bs = "16k", iodepth = 4, runtime = "50ms", zonemode = "zbd" }')
+    (w,) = load_run(simulated(tmp_path, ZONED + load + '[[event]]\nat = "20ms"\non = "ssd"\ndo = "cut"\n')).workloads
+    (outcome,) = w.happened
+    assert outcome["begun"] == w.started + 20_000 * US and (w.latency["t"] > outcome["ended"]).any()
+
+
 def test_what_comes_after_the_load_is_not_reached(tmp_path: Path) -> None:
     load = '[workload.w]\non = "d"\nfio = { rw = "randread", bs = "4k", number_ios = 10, runtime = "1s" }\n'
     event = '[[event]]\nat = "90%"\non = "d"\ndo = "timing"\nread_delay = "1ms"\n'
