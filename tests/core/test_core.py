@@ -19,7 +19,7 @@ SOURCES = sorted(CORE.glob("*.c"))
 SIM = Path(nvlab.sim.__file__).parent
 HERE = Path(__file__).parent
 pytestmark = pytest.mark.slow
-# Each with its rounds in the tests and in soak; fuzz_ssd cuts the power 300 times in one
+# Each with its rounds in the tests and in soak; fuzz_ssd cuts the power some 260 times in one
 PROGRAMS = {
     "fuzz": ("200", "100000"),
     "fuzz_edges": ("200", "100000"),
