@@ -18,6 +18,7 @@ from nvlab.record.blockprobe import KINDS, OPS
 _FEW = 0.005  # of the load's I/Os: less than that is housekeeping of somebody else
 _SLACK = 1.1  # what is waited for may look a little slower: a layer below has some I/O of its own, too
 FIO = "fio"
+PERF = "perf"  # the other way to count (nvlab.record.blocktrace)
 LATENCY_HEAD = ("for each I/O", "mean", "p50", "p99", "p99.9", "adds", "in the driver")
 
 
@@ -114,8 +115,10 @@ def _with_below(one: LayerLatency, all_of_them: Sequence[LayerLatency], work: Wo
 
 
 def uncounted(works: Sequence[Workload]) -> Iterator[str]:
-    """What must be said of latencies that were not counted."""
+    """What must be said of how latencies were counted, and of those that were not."""
     said = [json.loads((work.path / LAYERS).read_text(encoding="utf-8")) for work in works if (work.path / LAYERS).is_file()]
+    if any(one.get("way") == PERF for one in said):
+        yield "latencies at the layers are out of records of each I/O, which cost IOPS: the kernel does not describe its types"
     left_out = sum(one["lost"] + one["missed"] for one in said)
     counted = sum(row[-1] for one in said for row in one["latencies"])
     if left_out > 0.001 * counted:

@@ -44,9 +44,11 @@ where the power of the machine was cut;
 ``clock``; ``started``, ``ended``; ``status`` ("ok", "failed", "stopped", "deadline", "cut": the machine's power was, and nvlab
 ended before there was a verdict); ``code`` (fio's); ``message``.
 
-``layers.json``: ``latencies`` [watch, kind, op, bucket, count] (:mod:`nvlab.record.blockprobe`; bucket as in fio's histograms);
-``flags`` [{watch, and how many bios and requests came with FLUSH or FUA}]; ``lost`` (not counted for want of room), ``missed``
-(not counted as the CPU was counting another one); ``durability`` (:mod:`nvlab.record.durability`).
+``layers.json``: ``way`` ("bpf": counted in the kernel; "perf": out of its records); ``latencies`` [watch, kind, op, bucket,
+count] (:mod:`nvlab.record.blockprobe`; bucket as in fio's histograms); ``flags`` [{watch, and how many bios and requests had
+FLUSH or FUA}]; ``lost`` (not counted for want of room; of "perf" in records, of which an I/O has two), ``missed`` (not counted as
+the CPU was counting another one; of "perf" as it could not be told apart, or no end was seen); ``durability``
+(:mod:`nvlab.record.durability`).
 
 ``run.json``: ``id``, ``lab``, ``title``, ``created``, ``scenario`` {source, sha256}, ``plan``, ``warnings``, ``provenance``
 {controller, node} (:mod:`nvlab.host.provenance`; each may have ``tuned`` {what: {value, was}}, by ``nvlab doctor --tune``),

@@ -395,7 +395,7 @@ def layered(converted, tmp_path):
     caches = {"pool.1": "write back", "pool.2": "write through", "md": "write back", "client": "write back"}
     tries = [{"on": "md", "do": "flush", "seen": {"md": {"bio flush": 1}}, "error": ""}]
     tried = {"queues": {name: {"write_cache": cache} for name, cache in caches.items()}, "tries": tries}
-    said = {"latencies": rows, "flags": [], "lost": 90, "missed": 10, "durability": tried}
+    said = {"way": "perf", "latencies": rows, "flags": [], "lost": 90, "missed": 10, "durability": tried}
     (directory / LAYERS).write_text(json.dumps(said))
     return path
 
@@ -418,6 +418,7 @@ def test_the_table_and_the_page_have_latencies_and_durability_of_the_layers(laye
     assert re.search(r"^  md +write back +SWALLOWED", table, re.M)
     assert "! randrw on client: md swallows FLUSH: pool.1 below it" in table
     assert "100 of 5100 latencies at the layers were not counted" in table
+    assert "! randrw on client: latencies at the layers are out of records of each I/O" in table
     assert "layers of randrw on plain" not in table, "it was not asked for there"
     page = write_report(run, tmp_path / "out").read_text()
     assert "How long each layer took: randrw on client" in page
