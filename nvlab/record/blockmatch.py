@@ -19,7 +19,7 @@ from nvlab.record.blockprobe import BUCKETS, FLAGS, KINDS, OPS, first_bucket
 
 FIELDS = ("dev", "sector", "nr_sector", "rwbs")  # of records, but for these:
 FIELDS_OF = {"block_bio_remap": ("dev", "old_dev")}
-BIO, REQUEST = range(len(KINDS))
+BIO, REQUEST = KINDS.index("bio"), KINDS.index("request")
 _NOWHERE = (1 << 64) - 1  # the sector of a request that is a FLUSH and nothing else
 _IN_FLIGHT = 1 << 16  # that are waited for at one time: what is left over by then ended unseen
 _RWBS = re.compile(rb"(F(?=[RWDFNZ]))?(DE|Z.|[RWDFN])(F?)")

@@ -28,7 +28,8 @@ class InRings:
     Raises OSError where the kernel has no tracefs (ENODEV) or gives no records (EPERM, EACCES), ValueError.
     """
 
-    def __init__(self, names: Mapping[int, str]) -> None:
+    def __init__(self, names: Mapping[int, str], *, exported: bool = False) -> None:
+        self.left_out = "no record of the target's says which device a command is for" if exported else ""
         slots = {number: slot for slot, number in enumerate(names)}
         self._matcher = Matcher(slots, {number for number, name in names.items() if _is_head(name)})
         handlers = self._matcher.handlers()
@@ -44,7 +45,8 @@ class InRings:
     def latencies(self) -> Mapping[int, int]:
         """{place, as :func:`nvlab.record.blockprobe.first_bucket` has it: count}"""
         self._catch_up(time.monotonic_ns())
-        return self._matcher.latencies
+        with self._lock:
+            return dict(self._matcher.latencies)
 
     def flags(self, slot: int) -> Sequence[int]:
         self._catch_up(time.monotonic_ns())

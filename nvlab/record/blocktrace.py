@@ -25,7 +25,9 @@ _MINOR_BITS = 20
 
 
 class Counting(Protocol):
-    """One way to count, at work since it was made."""
+    """One way to count, at work since it was made. ``left_out``: why the target's commands are not counted."""
+
+    left_out: str
 
     def latencies(self) -> Mapping[int, int]: ...
 
@@ -41,10 +43,12 @@ class Counting(Protocol):
 class BlockTracer:
     """Counts from :meth:`start` to :meth:`close`, of the devices that the block ``watches`` name when it is made.
 
-    ``way``: "bpf", or "perf" where the kernel does not describe its types; None for what this kernel has.
+    ``way``: "bpf", or "perf" where the kernel does not describe its types; None for what this kernel has. ``exported``: whether a
+    target serves some of them, whose commands are to be counted, too.
     """
 
-    def __init__(self, watches: Sequence[Watch], way: Way | None = None) -> None:
+    def __init__(self, watches: Sequence[Watch], way: Way | None = None, *, exported: bool = False) -> None:
+        self._exported = exported
         self.way: Way = way or ("bpf" if KERNEL.exists() else "perf")
         found = [(n, watch.name, _number(watch.name)) for n, watch in enumerate(watches) if watch.kind == "block"]
         self._names = {number: name for _, name, number in found if number}
@@ -54,7 +58,8 @@ class BlockTracer:
     def start(self) -> None:
         """Begin. Raises EnvironmentNotReady where this kernel cannot be looked into."""
         try:
-            self._counting = InKernel(self._names) if self.way == "bpf" else InRings(self._names)
+            begin = InKernel if self.way == "bpf" else InRings
+            self._counting = begin(self._names, exported=self._exported)
         except (OSError, ValueError) as error:
             raise EnvironmentNotReady(f"latency by layer (layers = true): {_why(error)}", hint=_cure(error)) from error
 
@@ -72,6 +77,7 @@ class BlockTracer:
             "flags": [{"watch": watch, **flags} for watch, flags in self.flags().items()],
             "lost": counting.lost(),
             "missed": counting.missed(),
+            "left_out": counting.left_out,
         }
 
     def close(self) -> None:
