@@ -2,8 +2,9 @@
 """What it costs to count latency at the layers, and to sample them, in one guest: IOPS with it over IOPS without.
 
 Runs as root with nothing but the standard library, and prints one JSON object. 4 KiB random reads of written data, through a
-linear mapping over a device of nvlab's: two layers are counted, or sampled four times a second. The three ways take turns at each
-depth for a number of rounds. A ratio is of neighbours in time; the interval is that of their mean at 95 %, by Student's t.
+linear mapping over a device of nvlab's: two layers are counted (in the kernel, or out of its records), or sampled four times a
+second. The ways take turns at each depth for a number of rounds. A ratio is of neighbours in time; the interval is that of their
+mean at 95 %, by Student's t.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from nvlab.record.blocktrace import BlockTracer  # noqa: E402
 from nvlab.record.samplers import Sampler, Watch  # noqa: E402
 
 MAPPED = Path("/dev/mapper/nvlab-layers-cost")
-WAYS = ("alone", "counted", "sampled")
+WAYS = ("alone", "bpf", "perf", "sampled")
 
 
 @contextlib.contextmanager
@@ -42,8 +43,8 @@ def once(way: str, node: Path, depth: int, runtime: int, watches: list[Watch]) -
     """IOPS in one of the ways; what a tracer counted."""
     said: dict[str, Any] = {}
     with contextlib.ExitStack() as stack:
-        if way == "counted":
-            tracer = BlockTracer(watches)
+        if way in ("bpf", "perf"):
+            tracer = BlockTracer(watches, way)
             tracer.start()
             stack.callback(tracer.close)
             stack.callback(lambda: said.update(tracer.counted()))
@@ -65,9 +66,9 @@ def compare(args: argparse.Namespace) -> dict[str, Any]:
         for turn in range(args.rounds):
             for depth in args.depths:
                 iops = {}
-                for way in WAYS[turn % 3 :] + WAYS[: turn % 3]:
+                for way in WAYS[turn % len(WAYS) :] + WAYS[: turn % len(WAYS)]:
                     iops[way], said = once(way, node, depth, args.runtime, watches)
-                    last = said or last
+                    last |= {way: said} if said else {}
                 for way, found in ratios.items():
                     found[depth].append(iops[way] / iops["alone"])
     shown = {way: {depth: interval(r) for depth, r in found.items()} for way, found in ratios.items()}

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Where the time of a load went: latency at every block device, counted in the kernel, devices of one name taken together.
 
-What a device is given (a bio) is with it, or with what is below it, from when it gets it until it ends it.
+What a device is given (a bio) is with it, or with what is below it, from when it gets it until it ends it. The kernel's NVMe
+target is a layer of its own, right above the devices that it exports.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from nvlab.record.blockprobe import KINDS, OPS
 _FEW = 0.005  # of the load's I/Os: less than that is housekeeping of somebody else
 _SLACK = 1.1  # what is waited for may look a little slower: a layer below has some I/O of its own, too
 FIO = "fio"
+PERF = "perf"  # the other way to count (nvlab.record.blocktrace)
 LATENCY_HEAD = ("for each I/O", "mean", "p50", "p99", "p99.9", "adds", "in the driver")
 
 
@@ -56,8 +58,11 @@ def layer_latencies(works: Sequence[Workload]) -> list[LayerLatency]:
     found = list(_load(works, ios))
     for name, members in layer_order(works[0]).items():
         title = f"{name} (×{len(members)})" if len(members) > 1 else name
+        target = next((_target(works[0].exported[each]) for each in members if each in works[0].exported), "")
         for op in OPS:
-            whole, driver = (_merged(works, members, kind, op) for kind in KINDS)
+            whole, driver, commands = (_merged(works, members, kind, op) for kind in KINDS)
+            if commands.total > _FEW * ios:
+                found.append(LayerLatency(target, target, op, commands.total / max(ios, 1), commands, Histogram.empty()))
             if whole.total > _FEW * ios:
                 found.append(LayerLatency(name, title, op, whole.total / max(ios, 1), whole, driver))
     return [_with_below(one, found, works[0]) for op in OPS for one in found if one.op == op]
@@ -92,6 +97,19 @@ def _layer(name: str) -> str:
     return name.partition(".")[0]
 
 
+def _target(export: str) -> str:
+    return f"{export} (target)"
+
+
+def _lower(layer: str, work: Workload) -> set[str]:
+    """The layers right below one: of a connection the target, and what that exports."""
+    names = {name for upper, below in work.below.items() if _layer(upper) == layer for name in below}
+    names |= {work.target} if layer == FIO else set()
+    targets = {_target(work.exported[name]) for name in names if name in work.exported}
+    behind = {_layer(name) for name, export in work.exported.items() if layer == _target(export)}
+    return {_layer(name) for name in names} | targets | behind
+
+
 def _merged(works: Sequence[Workload], members: Sequence[str], kind: str, op: str) -> Histogram:
     return Histogram.merge(_histogram(work, members, kind, op) for work in works)
 
@@ -105,8 +123,7 @@ def _histogram(work: Workload, members: Sequence[str], kind: str, op: str) -> Hi
 
 
 def _with_below(one: LayerLatency, all_of_them: Sequence[LayerLatency], work: Workload) -> LayerLatency:
-    lower = {_layer(name) for upper, names in work.below.items() if _layer(upper) == one.layer for name in names}
-    lower |= {_layer(work.target)} if one.layer == FIO else set()
+    lower = _lower(one.layer, work)
     means = [other.whole.mean() for other in all_of_them if other.layer in lower and other.op == one.op]
     own = one.whole.mean()
     below = max((min(mean, own) for mean in means if mean <= _SLACK * own), default=0.0)
@@ -114,8 +131,12 @@ def _with_below(one: LayerLatency, all_of_them: Sequence[LayerLatency], work: Wo
 
 
 def uncounted(works: Sequence[Workload]) -> Iterator[str]:
-    """What must be said of latencies that were not counted."""
+    """What must be said of how latencies were counted, and of those that were not."""
     said = [json.loads((work.path / LAYERS).read_text(encoding="utf-8")) for work in works if (work.path / LAYERS).is_file()]
+    if any(one.get("way") == PERF for one in said):
+        yield "latencies at the layers are out of records of each I/O, which cost IOPS: the kernel does not describe its types"
+    for why in {one["left_out"] for one in said if one.get("left_out")}:
+        yield f"the target is not among the layers: {why}"
     left_out = sum(one["lost"] + one["missed"] for one in said)
     counted = sum(row[-1] for one in said for row in one["latencies"])
     if left_out > 0.001 * counted:

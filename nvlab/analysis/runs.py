@@ -69,6 +69,11 @@ class Workload:
         return dict(self.facts.get("stack", {}).get("below", {}))
 
     @property
+    def exported(self) -> dict[str, str]:
+        """Of each thing that is exported the export's name, as for :attr:`below`."""
+        return dict(self.facts.get("stack", {}).get("exported", {}))
+
+    @property
     def counted(self) -> bool:
         return bool(self.facts.get("counted", True))
 

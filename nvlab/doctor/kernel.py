@@ -115,9 +115,10 @@ def kernel_types(facts: Facts, wants: Wants) -> Iterator[Finding]:
     described = configured if facts.btf is None else facts.btf
     if wants.layers and not described:
         yield Finding(
-            "required",
+            "distorts",
             f"Linux {facts.release} does not describe its types (no {KERNEL}, CONFIG_{TYPES})",
-            f"layers = true reads the kernel's structs by that; asked for by {listed(wants.layers)}",
+            "layers = true then reads a record of every I/O at every layer, which takes CPU time, and cannot tell some apart; "
+            f"asked for by {listed(wants.layers)}",
             f"apt-get install linux-image-amd64 and boot that; or rebuild this kernel with CONFIG_{TYPES}=y; or leave layers out",
         )
 

@@ -2,7 +2,7 @@
 """Where the running kernel's structs have their members, from its own type information. Stdlib only.
 
 The format is BTF, ``Documentation/bpf/btf.rst``. A kernel describes some 100,000 types: what is wanted of them is searched for by
-name, which takes a thousandth of the time of reading them all.
+name, which takes a thousandth of the time of reading them all. A module's types go on from the kernel's, so do their strings.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import struct
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-KERNEL = Path("/sys/kernel/btf/vmlinux")
+KERNEL = Path("/sys/kernel/btf/vmlinux")  # modules are beside it
 _HEADER = struct.Struct("<HBBIIIII")  # magic, version, flags, length, then offset and length of types and of strings
 _TYPE = struct.Struct("<III")  # name, info, size
 _MEMBER = struct.Struct("<III")  # name, type, offset in bits
@@ -21,15 +21,18 @@ _STRUCT, _ENUM = 4, 6
 
 
 class Btf:
-    """A kernel's types. Raises OSError where ``path`` cannot be read, ValueError where it is no BTF."""
+    """The types of a kernel, or of a module of the kernel that ``base`` is of.
 
-    def __init__(self, path: Path = KERNEL) -> None:
+    Raises OSError where ``path`` cannot be read, ValueError where it is no BTF.
+    """
+
+    def __init__(self, path: Path = KERNEL, base: Btf | None = None) -> None:
         data = path.read_bytes()
         if len(data) < _HEADER.size or _HEADER.unpack_from(data)[0] != _MAGIC:
             raise ValueError(f"{path} is not BTF of this byte order")
         _, _, _, header, types, size, strings, length = _HEADER.unpack_from(data)
         self._types = data[header + types : header + types + size]
-        self._strings = data[header + strings : header + strings + length]
+        self._strings: bytes = (base._strings if base else b"") + data[header + strings : header + strings + length]
 
     def offsets(self, name: str, members: Sequence[str]) -> dict[str, int]:
         """Of a struct's own members (not of those of anonymous unions) how many bytes from its start they are.

@@ -158,10 +158,18 @@ class Lab:
     def _used(self, obj: Object) -> list[str]:
         return [ref for _, ref, tables in marked_references(obj.path, obj.spec) if set(tables) & set(BLOCK)]
 
-    def stack(self) -> dict[str, list[str]]:
+    def stack(self, target: str) -> dict[str, object]:
+        """What a load's target is on, as a run has it (:mod:`nvlab.record`)."""
+        return {"target": target, "below": self.below(), "exported": self.exported()}
+
+    def below(self) -> dict[str, list[str]]:
         """Of each block device and file system that is on others: on which, all by their names."""
         found = {name: self._below(obj) for obj in self.objects.values() if obj.table != "workload" for name in provided(obj)}
         return {name: below for name, below in found.items() if below}
+
+    def exported(self) -> dict[str, str]:
+        """Of each block device that hosts reach through an export: through which."""
+        return {name: obj.name for obj in self.objects.values() if obj.table == "export" for name in self._below(obj)}
 
     def _below(self, obj: Object) -> list[str]:
         """The block devices that an object is directly on; a connection is on one namespace of its export."""

@@ -168,7 +168,7 @@ def runs(obj: Object, lab: Lab) -> Iterator[Mapping[str, Any]]:
                 "course": course(spec, first=turn == 0).to_json(),
                 **({"ledger": True} if spec.ledger else {}),
                 **({"kv": asdict(spec.kv) | {"value": list(spec.kv.value)}} if spec.kv else {}),
-                **({"layers": True, "stack": {"target": ref, "below": lab.stack()}} if spec.layers else {}),
+                **({"layers": True, "stack": lab.stack(ref)} if spec.layers else {}),
             }
 
 

@@ -38,15 +38,17 @@ All times are CLOCK_MONOTONIC of the node, in ns. fio's log has the same clock, 
 ``events`` [{owner, label, due, begun, ended, result ("done", "failed", "not reached"), found (the state it left, in words),
 message, kernel}]; ``planned_seconds``;
 ``layers`` (whether latency was counted at the block devices) and ``stack``
-{target, below: {name: names that it is directly on}};
+{target: the name of the load's, below: {name: names that it is directly on}, exported: {name: of the export that it is in}};
 ``verdict`` of a ledger (:class:`nvlab.workload.ledger.Verdict`); ``recovery`` {boot_seconds, up_seconds, kernel (what MD said)}
 where the power of the machine was cut;
 ``clock``; ``started``, ``ended``; ``status`` ("ok", "failed", "stopped", "deadline", "cut": the machine's power was, and nvlab
 ended before there was a verdict); ``code`` (fio's); ``message``.
 
-``layers.json``: ``latencies`` [watch, kind, op, bucket, count] (:mod:`nvlab.record.blockprobe`; bucket as in fio's histograms);
-``flags`` [{watch, and how many bios and requests came with FLUSH or FUA}]; ``lost`` (not counted for want of room), ``missed``
-(not counted as the CPU was counting another one); ``durability`` (:mod:`nvlab.record.durability`).
+``layers.json``: ``way`` ("bpf": counted in the kernel; "perf": out of its records); ``latencies`` [watch, kind, op, bucket,
+count] (:mod:`nvlab.record.blockprobe`; bucket as in fio's histograms); ``flags`` [{watch, and how many bios and requests had
+FLUSH or FUA}]; ``lost`` (not counted for want of room; of "perf" in records, of which an I/O has two), ``missed`` (not counted as
+the CPU was counting another one; of "perf" as it could not be told apart, or no end was seen); ``durability``
+(:mod:`nvlab.record.durability`); ``left_out`` (why the commands of an export's target were not counted).
 
 ``run.json``: ``id``, ``lab``, ``title``, ``created``, ``scenario`` {source, sha256}, ``plan``, ``warnings``, ``provenance``
 {controller, node} (:mod:`nvlab.host.provenance`; each may have ``tuned`` {what: {value, was}}, by ``nvlab doctor --tune``),

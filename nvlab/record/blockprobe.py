@@ -4,22 +4,25 @@
 A bio is followed by its address from where a device gets it (``block_bio_queue``) to its end (``block_bio_complete``, or
 ``block_rq_complete`` of the request that carries it), a request from its start in the driver (``block_rq_issue``) to its
 completion. Names and sectors would not do: lower layers change both on the way. Of a bio that was cut in pieces the end is that
-of its last one. Pure, stdlib only.
+of its last one. A command that NVMe's target serves is followed by its request there, from ``nvmet_req_init``, where it is known
+which namespace it is for, to ``nvmet_req_complete``. Pure, stdlib only.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
 from nvlab.kernel.assembler import DELETE, LOOKUP, NOW, OUT, STACK, UPDATE, Program
 
-KINDS = ("bio", "request")
+KINDS = ("bio", "request", "command")  # command: of the target, for the device that it exports
 OPS = ("read", "write", "trim", "flush")  # trim: everything that is none of the others
 FLAGS = ("bio flush", "bio fua", "request flush", "request fua", "bio")
 BUCKETS = 29 * 64  # fio's (nvlab.record.buckets)
-_READ, _WRITE, _FLUSH, _APPEND = 0, 1, 2, 7  # enum req_op, stable in 6.x
+# What is none of these is a trim; a flush comes last.
+_BLOCK_OPS = {0: "read", 1: "write", 7: "write", 2: "flush"}  # enum req_op, stable in 6.x
+_NVME_OPS = {0x02: "read", 0x01: "write", 0x7D: "write", 0x00: "flush"}  # opcodes of NVMe's NVM and Zoned command sets
 _MINOR_BITS = 20
 _KEY, _SCRATCH, _DEVICE, _INDEX, _BASE, _START = -8, -16, -24, -32, -40, -48  # on the stack; base lies above start
 _CHAIN = 32  # bios of one request that are looked at: neighbours are merged
@@ -64,8 +67,24 @@ class Layout:
 
 
 @dataclass(frozen=True)
+class Target:
+    """The same of the target's: ``nvmet_req`` and ``nvmet_ns``."""
+
+    request: dict[str, int]
+    namespace: dict[str, int]
+
+    @staticmethod
+    def of(types: Types) -> Target:
+        """Of the module that these are the types of. Raises ValueError where it has other structs."""
+        return Target(types.offsets("nvmet_req", ("ns",)), types.offsets("nvmet_ns", ("bdev",)))
+
+
+@dataclass(frozen=True)
 class Maps:
-    """Descriptors: ``devices`` {number: slot}, ``bios`` and ``requests`` {address: start, first bucket}, counters."""
+    """Descriptors: ``devices`` {number: slot}, ``bios`` and ``requests`` {address: start, first bucket}, counters.
+
+    Commands of the target are among the requests.
+    """
 
     devices: int
     bios: int
@@ -76,7 +95,7 @@ class Maps:
 
 
 def first_bucket(slot: int, kind: int, op: int) -> int:
-    """Where in ``latencies`` the histogram of a device's slot, of bios or requests, of an op begins."""
+    """Where in ``latencies`` the histogram of a device's slot, of a kind, of an op begins."""
     return ((slot * len(KINDS) + kind) * len(OPS) + op) * BUCKETS
 
 
@@ -86,6 +105,12 @@ def programs(layout: Layout, maps: Maps) -> Iterator[tuple[str, Program]]:
     yield "block_rq_complete", completed(layout, maps)
     yield "block_rq_issue", issued(layout, maps)
     yield "block_bio_queue", queued(layout, maps)
+
+
+def target_programs(layout: Layout, target: Target, maps: Maps) -> Iterator[tuple[str, Program]]:
+    """The same at the tracepoints of the target, a module."""
+    yield "nvmet_req_complete", answered(maps)
+    yield "nvmet_req_init", commanded(layout, target, maps)
 
 
 def queued(layout: Layout, maps: Maps) -> Program:
@@ -102,7 +127,7 @@ def queued(layout: Layout, maps: Maps) -> Program:
     p.jump(7, "!=", 0, "data")
     p.jump(9, "&", layout.flush, "flush")
     p.label("data")
-    _start(p, maps, maps.bios, kind=0)
+    _start(p, maps, maps.bios, "bio", _BLOCK_OPS)
     return p
 
 
@@ -130,7 +155,7 @@ def issued(layout: Layout, maps: Maps) -> Program:
     p.follow(9, 6, layout.request["cmd_flags"], 4, _SCRATCH)
     _count_if(p, maps, layout.flush, FLAGS.index("request flush"))
     _count_if(p, maps, layout.fua, FLAGS.index("request fua"))
-    _start(p, maps, maps.requests, kind=1)
+    _start(p, maps, maps.requests, "request", _BLOCK_OPS)
     return p
 
 
@@ -158,6 +183,26 @@ def completed(layout: Layout, maps: Maps) -> Program:
     p.goto("bio")
     p.label("too many")
     _lose(p, maps)
+    return p
+
+
+def commanded(layout: Layout, target: Target, maps: Maps) -> Program:
+    """The target has got a command. One that is for no namespace on a block device, as an admin command is, is left alone."""
+    p = _begun()
+    p.load(9, 1, 8)
+    p.follow(9, 9, 0, 4, _SCRATCH)  # a command begins with its opcode
+    p.follow(7, 6, target.request["ns"], 8, _SCRATCH)
+    p.follow(7, 7, target.namespace["bdev"], 8, _SCRATCH)
+    p.follow(1, 7, layout.part["bd_dev"], 4, _SCRATCH)
+    _slot(p, maps)
+    _start(p, maps, maps.requests, "command", _NVME_OPS)
+    return p
+
+
+def answered(maps: Maps) -> Program:
+    """The target is done with a command."""
+    p = _begun()
+    _end(p, maps, maps.requests, OUT)
     return p
 
 
@@ -218,22 +263,21 @@ def _count(p: Program, maps: Maps, flag: int) -> None:
     p.count(0, 1)
 
 
-def _start(p: Program, maps: Maps, begun: int, kind: int) -> None:
-    """Note the time, and where to count it: slot in register 8, ``opf`` in 9. What there is no room for is counted as lost."""
+def _start(p: Program, maps: Maps, begun: int, kind: str, ops: Mapping[int, str]) -> None:
+    """Note the time, and where to count it: slot in register 8, what is done in 9. What there is no room for is lost."""
     p.do(9, "&", 0xFF)
-    p.do(1, "=", OPS.index("read"))
-    p.jump(9, "==", _READ, "op")
-    p.do(1, "=", OPS.index("write"))
-    p.jump(9, "==", _WRITE, "op")
-    p.jump(9, "==", _APPEND, "op")
+    *others, (flush, _) = ops.items()
+    for code, op in others:
+        p.do(1, "=", OPS.index(op))
+        p.jump(9, "==", code, "op")
     p.do(1, "=", OPS.index("trim"))
-    p.jump(9, "!=", _FLUSH, "op")
+    p.jump(9, "!=", flush, "op")
     p.label("flush")
     p.do(1, "=", OPS.index("flush"))
     p.label("op")
     p.by(2, "=", 8)
     p.do(2, "*", len(KINDS))
-    p.do(2, "+", kind)
+    p.do(2, "+", KINDS.index(kind))
     p.do(2, "*", len(OPS))
     p.by(2, "+", 1)
     p.do(2, "*", BUCKETS)

@@ -1,87 +1,101 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Latency of every watched block device, counted in the kernel while a load is measured. Stdlib only; interprets nothing.
+"""Latency of every watched block device while a load is measured. Stdlib only; interprets nothing.
 
-What it makes in the kernel hangs on this process (:mod:`nvlab.kernel.bpf`), so that nothing needs to be undone.
+It is counted in the kernel where that describes its types (:mod:`nvlab.record.blockbpf`), else in this process, out of the
+kernel's records (:mod:`nvlab.record.blockrings`). What is made in the kernel hangs on this process either way, so that nothing
+needs to be undone.
 """
 
 from __future__ import annotations
 
 import errno
-import struct
-from collections.abc import Sequence
-from contextlib import ExitStack
-from itertools import product
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, Protocol
 
 from nvlab.errors import EnvironmentNotReady
-from nvlab.kernel.bpf import Attached, Counters, Map
-from nvlab.kernel.btf import KERNEL, Btf
-from nvlab.record.blockprobe import BUCKETS, FLAGS, KINDS, OPS, Layout, Maps, first_bucket, programs
+from nvlab.kernel.btf import KERNEL
+from nvlab.record.blockbpf import InKernel
+from nvlab.record.blockprobe import BUCKETS, FLAGS, KINDS, OPS
+from nvlab.record.blockrings import InRings
 from nvlab.record.samplers import Watch
 
-_IN_FLIGHT = 1 << 14  # bios, and requests, that may be under way at one time
+Way = Literal["bpf", "perf"]
 _MINOR_BITS = 20
 
 
-class BlockTracer:
-    """Counts from :meth:`start` to :meth:`close`, of the devices that the block ``watches`` name when it starts."""
+class Counting(Protocol):
+    """One way to count, at work since it was made. ``left_out``: why the target's commands are not counted."""
 
-    def __init__(self, watches: Sequence[Watch]) -> None:
-        self._devices = [(n, device) for n, w in enumerate(watches) if w.kind == "block" and (device := _number(w.name))]
-        self._open = ExitStack()
-        self._attached: list[Attached] = []
+    left_out: str
+
+    def latencies(self) -> Mapping[int, int]: ...
+
+    def flags(self, slot: int) -> Sequence[int]: ...
+
+    def lost(self) -> int: ...
+
+    def missed(self) -> int: ...
+
+    def close(self) -> None: ...
+
+
+class BlockTracer:
+    """Counts from :meth:`start` to :meth:`close`, of the devices that the block ``watches`` name when it is made.
+
+    ``way``: "bpf", or "perf" where the kernel does not describe its types; None for what this kernel has. ``exported``: whether a
+    target serves some of them, whose commands are to be counted, too.
+    """
+
+    def __init__(self, watches: Sequence[Watch], way: Way | None = None, *, exported: bool = False) -> None:
+        self._exported = exported
+        self.way: Way = way or ("bpf" if KERNEL.exists() else "perf")
+        found = [(n, watch.name, _number(watch.name)) for n, watch in enumerate(watches) if watch.kind == "block"]
+        self._names = {number: name for _, name, number in found if number}
+        self._watches = list({number: n for n, _, number in found if number}.values())  # by slot
+        self._counting: Counting | None = None
 
     def start(self) -> None:
         """Begin. Raises EnvironmentNotReady where this kernel cannot be looked into."""
         try:
-            self._start()
+            begin = InKernel if self.way == "bpf" else InRings
+            self._counting = begin(self._names, exported=self._exported)
         except (OSError, ValueError) as error:
-            self._open.close()
             raise EnvironmentNotReady(f"latency by layer (layers = true): {_why(error)}", hint=_cure(error)) from error
-
-    def _start(self) -> None:
-        layout = Layout.of(Btf())
-        slots = max(1, len(self._devices))
-        devices, bios, requests = (Map.hash(*sizes) for sizes in ((4, 4, slots), (8, 16, _IN_FLIGHT), (8, 16, _IN_FLIGHT)))
-        self._latencies = Counters(slots * len(KINDS) * len(OPS) * BUCKETS)
-        self._flags, self._lost = Counters(slots * len(FLAGS)), Counters(1)
-        for each in (devices, bios, requests, self._latencies, self._flags, self._lost):
-            self._open.callback(each.close)
-        for slot, (_, device) in enumerate(self._devices):
-            devices.update(struct.pack("<I", device), struct.pack("<I", slot))
-        maps = Maps(devices.fd, bios.fd, requests.fd, self._latencies.fd, self._flags.fd, self._lost.fd)
-        for tracepoint, program in programs(layout, maps):
-            self._attached.append(Attached(tracepoint, program))
-            self._open.callback(self._attached[-1].close)
 
     def flags(self) -> dict[int, dict[str, int]]:
         """Of each device, by its place in the watches: how often each of the flags was seen since the start."""
-        none = [0] * len(FLAGS)
-        counted = {watch: self._flags.read(slot * len(FLAGS), len(FLAGS)) for slot, (watch, _) in enumerate(self._devices)}
-        return {watch: dict(zip(FLAGS, counts or none, strict=True)) for watch, counts in counted.items()}
+        counting = self._started()
+        return {watch: dict(zip(FLAGS, counting.flags(slot), strict=True)) for slot, watch in enumerate(self._watches)}
 
     def counted(self) -> dict[str, Any]:
         """What was counted until now, as ``layers.json`` has it (:mod:`nvlab.record`)."""
+        counting = self._started()
         return {
-            "latencies": self._rows(),
+            "way": self.way,
+            "latencies": [self._row(place, count) for place, count in sorted(counting.latencies().items())],
             "flags": [{"watch": watch, **flags} for watch, flags in self.flags().items()],
-            "lost": sum(self._lost.read()),
-            "missed": sum(attached.misses() for attached in self._attached),
+            "lost": counting.lost(),
+            "missed": counting.missed(),
+            "left_out": counting.left_out,
         }
 
     def close(self) -> None:
         """End, and take all of it out of the kernel."""
-        self._open.close()
+        if self._counting:
+            self._counting.close()
+            self._counting = None
 
-    def _rows(self) -> list[list[int]]:
-        """What is not 0 of the histograms: watch, kind, op, bucket, count."""
-        rows = []
-        for slot, kind, op in product(range(len(self._devices)), range(len(KINDS)), range(len(OPS))):
-            counts = self._latencies.read(first_bucket(slot, kind, op), BUCKETS)
-            watch = self._devices[slot][0]
-            rows += [[watch, kind, op, bucket, count] for bucket, count in enumerate(counts) if count]
-        return rows
+    def _started(self) -> Counting:
+        assert self._counting, "it has not been started"
+        return self._counting
+
+    def _row(self, place: int, count: int) -> list[int]:
+        """Watch, kind, op, bucket, count."""
+        rest, bucket = divmod(place, BUCKETS)
+        rest, op = divmod(rest, len(OPS))
+        slot, kind = divmod(rest, len(KINDS))
+        return [self._watches[slot], kind, op, bucket, count]
 
 
 def _number(name: str) -> int:
@@ -94,14 +108,19 @@ def _number(name: str) -> int:
 
 
 def _why(error: OSError | ValueError) -> str:
-    if isinstance(error, FileNotFoundError):
-        return f"the kernel does not describe its types ({KERNEL} is missing)"
+    if _is_bare(error):
+        return f"the kernel has neither types ({KERNEL}) nor tracepoints (tracefs) to be read"
     return str(error.strerror if isinstance(error, OSError) else error)
 
 
 def _cure(error: OSError | ValueError) -> str:
-    if isinstance(error, FileNotFoundError):
-        return "use a kernel with CONFIG_DEBUG_INFO_BTF, as Debian's are, or leave layers out"
-    if isinstance(error, OSError) and error.errno == errno.EPERM:
-        return "BPF needs root, and a kernel that is not locked down (cat /sys/kernel/security/lockdown); or leave layers out"
+    if _is_bare(error):
+        return "use a kernel with CONFIG_DEBUG_INFO_BTF, as Debian's are, or with CONFIG_BLK_DEV_IO_TRACE; or leave layers out"
+    if isinstance(error, OSError) and error.errno in (errno.EPERM, errno.EACCES):
+        return "it needs root, and a kernel that is not locked down (cat /sys/kernel/security/lockdown); or leave layers out"
     return "leave layers out, and report this kernel"
+
+
+def _is_bare(error: OSError | ValueError) -> bool:
+    """Whether what is missing was left out when the kernel was built."""
+    return isinstance(error, OSError) and error.errno in (errno.ENOENT, errno.ENODEV, errno.ENOSYS)

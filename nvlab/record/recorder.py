@@ -65,7 +65,7 @@ class Workload:
     and between (:mod:`nvlab.workload.course`). ``changed`` {key, value}: how the lab differs from its scenario's. Only what is
     ``counted`` is a result; other ``phase`` than "measure" never is. ``kv``: instead of fio's, a load of keys
     (:mod:`nvlab.workload.keyrun`), which are stored first if ``store`` says so. ``layers``: count latency at the watched block
-    devices; ``stack``: {"target": the name of the load's, "below": {name: names that it is directly on}}.
+    devices; ``stack``: see :mod:`nvlab.record`.
     """
 
     name: str
@@ -198,13 +198,13 @@ def _layered(out: Path, work: Workload, act: Callable[[], _Outcome]) -> _Outcome
     """What ``act`` ends with, latency counted at the layers meanwhile if it is to be; then FLUSH and FUA are tried."""
     if not work.layers:
         return act()
-    tracer = BlockTracer(work.watches)
+    tracer = BlockTracer(work.watches, exported=bool(work.stack["exported"]))
     tracer.start()
     try:
         outcome = act()
         found = tracer.counted()
         if outcome.status == "ok" and not work.events:  # after those something may hang that is not there any more
-            found["durability"] = durability.probe(tracer.flags, work.watches, **work.stack)
+            found["durability"] = durability.probe(tracer.flags, work.watches, work.stack["target"], work.stack["below"])
     finally:
         tracer.close()
     write_json(out / LAYERS, found)

@@ -16,7 +16,24 @@ from nvlab.analysis.durability import HELD, NOT_NEEDED, PASSED, SWALLOWED, truth
 from nvlab.errors import EnvironmentNotReady
 from nvlab.kernel.btf import Btf
 from nvlab.planner import make_plan
-from nvlab.record.blockprobe import BUCKETS, FLAGS, Layout, Maps, completed, ended, first_bucket, issued, queued
+from nvlab.record.blockprobe import (
+    BUCKETS,
+    FLAGS,
+    KINDS,
+    OPS,
+    Layout,
+    Maps,
+    Target,
+    answered,
+    commanded,
+    completed,
+    ended,
+    first_bucket,
+    issued,
+    programs,
+    queued,
+    target_programs,
+)
 from nvlab.record.blocktrace import BlockTracer
 from nvlab.record.buckets import bucket_of
 from nvlab.record.durability import reached
@@ -35,12 +52,16 @@ ENUM = {"__REQ_SYNC": 11, "__REQ_FUA": 17, "__REQ_PREFLUSH": 18}
 FUA, PREFLUSH = 1 << 17, 1 << 18
 
 
-def btf(structs=STRUCTS, enum=ENUM) -> bytes:
-    strings = bytearray(b"\0a_type_before\0")
+TARGET = {"nvmet_req": {"cmd": 0, "ns": 16}, "nvmet_ns": {"ref": 0, "bdev": 8}}
+
+
+def btf(structs=STRUCTS, enum=ENUM, base=b"") -> bytes:
+    """Types that go on from those with the strings of ``base``."""
+    strings = bytearray(b"a_type_before\0" if base else b"\0a_type_before\0")
 
     def word(name):
         strings.extend(name.encode() + b"\0")
-        return len(strings) - len(name) - 1
+        return len(base) + len(strings) - len(name) - 1
 
     types = struct.pack("<IIII", word("int"), 1 << 24, 4, 32)
     for name, members in structs.items():
@@ -59,6 +80,13 @@ def types(tmp_path_factory) -> Btf:
 
 
 @pytest.fixture(scope="module")
+def target(types, tmp_path_factory) -> Target:
+    path = tmp_path_factory.mktemp("btf") / "nvmet"
+    path.write_bytes(btf(TARGET, base=types._strings))
+    return Target.of(Btf(path, types))
+
+
+@pytest.fixture(scope="module")
 def layout(types) -> Layout:
     return Layout.of(types)
 
@@ -70,6 +98,12 @@ def test_members_and_enumerators_are_where_the_kernel_says(types, layout):
         types.offsets("bio", ("bi_cookie",))
     with pytest.raises(ValueError, match="no struct nonesuch"):
         types.offsets("nonesuch", ())
+
+
+def test_a_modules_types_go_on_from_the_kernels(types, target):
+    assert (target.request, target.namespace) == ({"ns": 16}, {"bdev": 8})
+    with pytest.raises(ValueError, match="no struct nvmet_req"):
+        Target.of(types)
 
 
 def test_what_is_no_btf_is_refused(tmp_path):
@@ -131,6 +165,15 @@ class Kernel(Machine):
         self.memory[queue] = struct.pack("<QQ", 0, disk)
         self.memory[address] = struct.pack("<QQI4xQ", queue, 0, flags, bio)
         return address
+
+    def command(self, address, opcode, device=DEVICE):
+        """A request of the target's, on a namespace if there is a device, and its command."""
+        namespace, part, command = 0xC00000 + address, 0xD00000 + address, 0xE00000 + address
+        self.memory[part] = struct.pack("<24xI4x", device)
+        self.memory[namespace] = struct.pack("<QQ", 0, part)
+        self.memory[command] = struct.pack("<I60x", 0xABCD4000 | opcode)
+        self.memory[address] = struct.pack("<QQQ", command, 0, namespace if device else 0)
+        return address, command
 
     def happens(self, program, now, *arguments):
         self.now = now
@@ -208,11 +251,44 @@ def test_flush_and_fua_are_counted_where_they_come_by(layout):
     assert kernel.latencies() == {(0, 3): [5], (0, 1): [9], (1, 3): [7]}
 
 
-def test_a_kernel_without_types_is_an_environment_that_is_not_ready(monkeypatch, tmp_path):
-    monkeypatch.setattr("nvlab.record.blocktrace.Btf", lambda: Btf(tmp_path / "none"))
-    with pytest.raises(EnvironmentNotReady, match="does not describe its types") as error:
-        BlockTracer(()).start()
-    assert "CONFIG_DEBUG_INFO_BTF" in error.value.hint
+def test_every_instruction_is_reached(layout, target):
+    """A kernel takes no program of which some is not."""
+    for _, program in (*programs(layout, MAPS), *target_programs(layout, target, MAPS)):
+        code = program.code()
+        seen, ahead = set(), [0]
+        while ahead:
+            at = ahead.pop()
+            if at not in seen:
+                seen.add(at)
+                opcode, _, offset, _ = struct.unpack_from("<BBhi", code, 8 * at)
+                jumps = [at + 1 + offset] if opcode & 7 == 5 and opcode not in (0x85, 0x95) else []
+                ahead += jumps + [at + (2 if opcode == 0x18 else 1)] * (opcode not in (0x05, 0x95))
+                seen |= {at + 1} if opcode == 0x18 else set()
+        assert seen == set(range(len(code) // 8))
+
+
+@pytest.mark.parametrize(("opcode", "op"), [(0, "flush"), (1, "write"), (2, "read"), (0x7D, "write"), (9, "trim")])
+def test_a_command_is_counted_for_the_device_that_the_target_exports(layout, target, opcode, op):
+    kernel = Kernel(layout)
+    kernel.happens(commanded(layout, target, MAPS), 10, *kernel.command(0x7000, opcode))
+    kernel.happens(answered(MAPS), 60, 0x7000)
+    assert kernel.latencies() == {(KINDS.index("command"), OPS.index(op)): [50]}
+    assert (kernel.maps[REQUESTS], kernel.flags()) == ({}, {})
+
+
+@pytest.mark.parametrize("device", [0, OTHER])
+def test_a_command_for_no_watched_device_is_left_alone(layout, target, device):
+    kernel = Kernel(layout)
+    kernel.happens(commanded(layout, target, MAPS), 10, *kernel.command(0x7000, 2, device))
+    kernel.happens(answered(MAPS), 60, 0x7000)
+    assert (kernel.latencies(), kernel.maps[REQUESTS]) == ({}, {})
+
+
+def test_a_kernel_with_other_types_is_an_environment_that_is_not_ready(monkeypatch, tmp_path):
+    (tmp_path / "other").write_bytes(btf({"bio": {"bi_next": 0}}))
+    monkeypatch.setattr("nvlab.record.blockbpf.Btf", lambda: Btf(tmp_path / "other"))
+    with pytest.raises(EnvironmentNotReady, match="no struct bio with"):
+        BlockTracer((), "bpf").start()
 
 
 STACK = {"client": ["ram"], "ram": ["md"], "md": ["a", "b"], "other": ["c"]}
@@ -320,6 +396,7 @@ def test_the_plan_says_what_is_on_what_from_the_target_down():
     (work,) = make_plan(scenario).workloads
     below = work["stack"]["below"]
     assert (below["fs"], below["client"], below["md"]) == (["client"], ["md"], ["pool.1", "pool.2", "spare", "log"])
+    assert work["stack"]["exported"] == {"other": "drive", "md": "drive"}
     assert "other" not in reached(below, work["stack"]["target"])
     (turn,) = variants([work], scenario.comparisons[0].spec, 0, 1, of=1)
     assert (turn["variant"], turn["stack"]["target"]) == ("65M", "fs")

@@ -98,11 +98,11 @@ FAULTS: dict[str, list[tuple[Facts, Wants, str, str, str]]] = {
         (
             Facts(btf=False),
             lab(layers=("workload.w",)),
-            "required",
+            "distorts",
             "Linux 6.1.0 does not describe its types (no /sys/kernel/btf/vmlinux",
             "CONFIG_DEBUG_INFO_BTF=y",
         ),
-        (Facts(config={}), lab(layers=("workload.w",)), "required", "CONFIG_DEBUG_INFO_BTF", "linux-image-amd64"),
+        (Facts(config={}), lab(layers=("workload.w",)), "distorts", "CONFIG_DEBUG_INFO_BTF", "linux-image-amd64"),
     ],
     "debug-kernel": [(Facts(config={"KASAN": "y"}), Wants(), "distorts", "CONFIG_KASAN", "linux-image-amd64")],
     "module-headers": [

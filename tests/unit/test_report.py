@@ -377,22 +377,24 @@ WATCHES = [{"layer": layer, "kind": "block", "name": layer} for layer in ("pool.
 
 @pytest.fixture
 def layered(converted, tmp_path):
-    """The run with latencies at layers: 1 ms at the disks, 3 ms at the array, 7 ms at the client; a FLUSH was tried."""
+    """A run with latencies at layers: 1 ms at the disks, 3 at the array, 5 at the target, 7 at the client; a FLUSH was tried."""
     path = tmp_path / "run"
     shutil.copytree(converted, path)
     directory = path / "workloads/01-randrw-client"
     facts = json.loads((directory / "workload.json").read_text())
-    stack = {"target": "client", "below": STACK}
+    stack = {"target": "client", "below": STACK, "exported": {"md": "drive"}}
     (directory / "workload.json").write_text(json.dumps(facts | {"watches": WATCHES, "layers": True, "stack": stack}))
     for name in ("block.npy", "counters.npy"):  # of other watches
         np.save(directory / name, np.load(directory / name)[:0])
     places = [int(bucket_of(ms * 10**6)) for ms in (1, 1, 3, 7)]
-    rows = [[watch, 0, 1, place, 1000] for watch, place in enumerate(places)] + [[0, 1, 1, places[0] - 64, 1000]]
+    rows = [[watch, 0, 1, place, 1000] for watch, place in enumerate(places)]
+    rows += [[0, 1, 1, places[0] - 64, 1000], [2, 2, 1, int(bucket_of(5 * 10**6)), 1000]]
     np.save(directory / LAYER_LATENCY, np.array([tuple(row) for row in rows], LAYER_LATENCY_DTYPE))
     caches = {"pool.1": "write back", "pool.2": "write through", "md": "write back", "client": "write back"}
     tries = [{"on": "md", "do": "flush", "seen": {"md": {"bio flush": 1}}, "error": ""}]
     tried = {"queues": {name: {"write_cache": cache} for name, cache in caches.items()}, "tries": tries}
-    said = {"latencies": rows, "flags": [], "lost": 90, "missed": 10, "durability": tried}
+    said = {"way": "perf", "latencies": rows, "flags": [], "lost": 90, "missed": 10, "left_out": "no such module"}
+    said["durability"] = tried
     (directory / LAYERS).write_text(json.dumps(said))
     return path
 
@@ -400,8 +402,8 @@ def layered(converted, tmp_path):
 def test_layers_are_told_from_the_top_down_with_what_each_adds(layered):
     (load,) = (w for w in load_run(layered).workloads if w.facts["name"] == "randrw-client")
     found = {one.title: one for one in layer_latencies([load]) if one.op == "write"}
-    assert list(found) == ["fio", "client", "md", "pool (×2)"]
-    assert [round(found[name].added / 1e6) for name in ("client", "md", "pool (×2)")] == [4, 2, 1]
+    assert list(found) == ["fio", "client", "drive (target)", "md", "pool (×2)"]
+    assert [round(found[name].added / 1e6) for name in list(found)[1:]] == [2, 2, 2, 1]
     assert found["pool (×2)"].whole.total == 2000
     assert found["pool (×2)"].driver.mean() == pytest.approx(0.5e6, rel=0.02)
     assert found["md"].driver.total == 0
@@ -415,7 +417,9 @@ def test_the_table_and_the_page_have_latencies_and_durability_of_the_layers(laye
     assert re.search(r"^  md, write +[\d.]+ +(3|2\.9\d*|3\.0\d*) ms", table, re.M)
     assert re.search(r"^  md +write back +SWALLOWED", table, re.M)
     assert "! randrw on client: md swallows FLUSH: pool.1 below it" in table
-    assert "100 of 5100 latencies at the layers were not counted" in table
+    assert "100 of 6100 latencies at the layers were not counted" in table
+    assert "! randrw on client: latencies at the layers are out of records of each I/O" in table
+    assert "! randrw on client: the target is not among the layers: no such module" in table
     assert "layers of randrw on plain" not in table, "it was not asked for there"
     page = write_report(run, tmp_path / "out").read_text()
     assert "How long each layer took: randrw on client" in page

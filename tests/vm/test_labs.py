@@ -12,6 +12,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
@@ -30,6 +31,7 @@ from nvlab.layers.cache import RAPIDDISK_DEFECTS
 from nvlab.layers.device import profile_of
 from nvlab.nodes import kernels
 from nvlab.nodes.qemu import GuestSpec
+from nvlab.record.blockprobe import KINDS
 from nvlab.record.tracefile import read_trace
 from nvlab.scenario import loads
 from nvlab.sim import Config, Device, Fault
@@ -189,44 +191,85 @@ fio = { rw = "randwrite", bs = "4k", iodepth = 2, runtime = "6s", size = "8M" }
 """
 
 
+TARGET = "drive (target)"
+COUNTING = "ls -l /proc/[0-9]*/fd 2>/dev/null | grep -cE 'bpf|perf_event' || true"
+
+
 @rapiddisk
 def test_every_layer_takes_as_long_as_what_is_below_it(guest, nvlab, runs, tmp_path, kernel):
     path = tmp_path / "layered.toml"
     path.write_text(LAYERED)
     nvlab("up", path)
-    warned = nvlab("run", "layered").stderr
-    assert guest.sh("ls -l /proc/[0-9]*/fd 2>/dev/null | grep -c bpf || true").strip() == "0", "nothing counts any more"
+    warned = [nvlab("run", "layered").stderr]
+    assert guest.sh(COUNTING).strip() == "0", "nothing counts any more"
+    guest.sh("mount -t tmpfs none /sys/kernel/btf")  # as if the kernel did not describe its types
+    try:
+        warned.append(nvlab("run", "layered").stderr)
+    finally:
+        guest.sh("umount /sys/kernel/btf")
+    assert guest.sh(COUNTING).strip() == "0"
+    first = load_run(min(runs.iterdir())).workloads[0]
+    watches, target = json.dumps(first.facts["watches"]), first.facts["target"]["path"]
+    both = json.loads(guest.run("python3", "-B", HERE / "guest/two_ways.py", watches, target, timeout=120).stdout)
     nvlab("down", "layered", "--keep")
+    check_two_ways(*both)
 
-    (work,) = load_run(next(runs.iterdir())).workloads
+    works = [run.workloads[0] for run in map(load_run, sorted(runs.iterdir()))]
+    medians = [check_layers(work, way) for work, way in zip(works, ("bpf", "perf"), strict=True)]
+    assert medians[0].keys() - medians[1].keys() == {TARGET}, "no record says which device a command of the target's is for"
+    for work, words in zip(works, warned, strict=True):  # dm-cache, which stands in for RapidDisk elsewhere, passes a FLUSH on
+        check_durability(work, words, swallowing=kernel == "6.1")
+
+    counted = works[0].devices["log"]
+    assert counted["timed"] > 0
+    assert counted["host_units"] >= works[0].results[0]["ios"] > 20, "data go to the journal first"
+    assert "out of records of each I/O" in nvlab("report").stdout, "the last run is the other way's"
+    page = (max(runs.iterdir()) / "report.html").read_text()
+    assert re.search("Counters of log: .*write amplification.*programmed_units", page, re.S)
+
+
+def check_layers(work: Workload, way: str) -> dict[str, float]:
+    """The medians of writes by layer, after a look at them and at how many they are of."""
     found = {one.layer: one for one in layer_latencies([work]) if one.op == "write"}
-    assert list(found) == ["fio", "client", "ram", "md", "pool", "log"], "the array's journal is a layer as well"
+    upper = ["fio", "client", *([TARGET] if way == "bpf" else []), "ram", "md"]
+    assert list(found) == [*upper, "pool", "log"], "the array's journal is a layer as well"
     medians = {name: one.whole.percentile(50) for name, one in found.items()}
     for part in ("log", "pool"):
-        down = ["fio", "client", "ram", "md", part]
-        assert all(medians[upper] >= 0.98 * medians[lower] for upper, lower in pairwise(down)), medians
+        assert all(medians[one] >= 0.98 * medians[lower] for one, lower in pairwise([*upper, part])), medians
     assert medians["pool"] >= 4e6, "a disk of the pool takes 4 ms"
     assert found["pool"].driver.percentile(50) >= 4e6
     assert found["pool"].per_io == pytest.approx(2, rel=0.2), "data and parity"
     (fio,) = work.results
-    said = json.loads(next(runs.glob("*/workloads/*/layers.json")).read_text())
+    said = json.loads((work.path / "layers.json").read_text())
+    assert said["way"] == way
     uncounted = said["lost"] + said["missed"]  # no program runs where one is interrupted, and the kernel says how often that was
     assert uncounted <= 0.05 * fio["ios"]
-    for name in ("client", "ram", "md"):
+    for name in upper[1:]:
         assert fio["ios"] - uncounted <= found[name].whole.total <= 1.2 * fio["ios"] + 20
+    return medians
 
+
+def check_two_ways(bpf: dict[str, Any], perf: dict[str, Any]) -> None:
+    """Of one load, the same latencies but for what is said to be missing, in buckets that are 1.6 % wide."""
+    found = [Counter(), Counter()]
+    middles: list[dict[tuple[int, ...], float]] = [{}, {}]
+    for said, counts, middle in zip((bpf, perf), found, middles, strict=True):
+        for *of, bucket, count in said["latencies"]:
+            counts[tuple(of)] += count
+            middle[tuple(of)] = middle.get(tuple(of), 0) + bucket * count
+    of_devices = [of for of, count in found[0].items() if KINDS[of[1]] != "command" and count > 20]
+    assert len(of_devices) >= 10
+    uncounted = sum(said["lost"] + said["missed"] for said in (bpf, perf))
+    for of in of_devices:
+        assert abs(found[0][of] - found[1][of]) <= uncounted + 5, (of, found)
+        assert abs(middles[0][of] / found[0][of] - middles[1][of] / found[1][of]) < 16, "a quarter of its value"
+
+
+def check_durability(work: Workload, warned: str, *, swallowing: bool) -> None:
     rows = {one.layer: one for one in durability(work)}
-    rapiddisk = kernel == "6.1"  # elsewhere dm-cache stands in for it, which passes a FLUSH on
-    assert (rows["ram"].flush, rows["md"].flush, rows["client"].fua) == (SWALLOWED if rapiddisk else PASSED, HELD, "FUA")
+    assert (rows["ram"].flush, rows["md"].flush, rows["client"].fua) == (SWALLOWED if swallowing else PASSED, HELD, "FUA")
     assert rows["log"].flush == "done"
-    assert ("ram swallows FLUSH" in warned) == rapiddisk and "md swallows FLUSH" not in warned
-
-    counted = work.devices["log"]
-    assert counted["timed"] > 0
-    assert counted["host_units"] >= fio["ios"] > 20, "data go to the journal first"
-    nvlab("report")
-    page = (next(runs.iterdir()) / "report.html").read_text()
-    assert re.search("Counters of log: .*write amplification.*programmed_units", page, re.S)
+    assert ("ram swallows FLUSH" in warned) == swallowing and "md swallows FLUSH" not in warned
 
 
 @pytest.mark.on("6.12")
