@@ -210,7 +210,7 @@ def test_every_layer_takes_as_long_as_what_is_below_it(guest, nvlab, runs, tmp_p
     assert guest.sh(COUNTING).strip() == "0"
     first = load_run(min(runs.iterdir())).workloads[0]
     watches, target = json.dumps(first.facts["watches"]), first.facts["target"]["path"]
-    both = json.loads(guest.run("python3", "-B", HERE / "guest/two_ways.py", watches, target, timeout=120).stdout)
+    both = json.loads(guest.run("python3", "-B", HERE / "guest/two_ways.py", watches, target, timeout=1200).stdout)
     nvlab("down", "layered", "--keep")
     check_two_ways(*both)
 
@@ -238,12 +238,13 @@ def check_layers(work: Workload, way: str) -> dict[str, float]:
         assert all(medians[one] >= 0.98 * medians[lower] for one, lower in pairwise([*upper, part])), medians
     assert medians["pool"] >= 4e6, "a disk of the pool takes 4 ms"
     assert found["pool"].driver.percentile(50) >= 4e6
-    assert found["pool"].per_io == pytest.approx(2, rel=0.2), "data and parity"
     (fio,) = work.results
+    few = 20 / fio["ios"]  # MD's own, however many fio has got done
+    assert found["pool"].per_io == pytest.approx(2, abs=0.4 + few), "data and parity"
     said = json.loads((work.path / "layers.json").read_text())
     assert said["way"] == way
     uncounted = said["lost"] + said["missed"]  # no program runs where one is interrupted, and the kernel says how often that was
-    assert uncounted <= 0.05 * fio["ios"]
+    assert uncounted <= (0.05 + few) * fio["ios"]
     for name in upper[1:]:
         assert fio["ios"] - uncounted <= found[name].whole.total <= 1.2 * fio["ios"] + 20
     return medians
