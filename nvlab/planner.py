@@ -96,12 +96,15 @@ def _recorded(scenario: Scenario, lab: Lab) -> dict[str, Any]:
 
 
 def _watches(scenario: Scenario) -> list[dict[str, str]]:
-    """What the recorder samples: every block device of the lab, by layer; its name in the kernel as a reference."""
+    """What the recorder samples: every block device and wire of the lab, by layer; its name in the kernel as a reference."""
     lab = Lab(scenario.name, scenario.objects)
     found: list[dict[str, str]] = []
     for obj in scenario.objects.values():
         # what has keys has no block device
         kind = "" if obj.table == "device" and obj.spec.profile.kind == "kv" else KINDS[obj.table].watch
+        if kind == "net":
+            found.append({"layer": obj.name, "kind": kind, "name": f"{{{obj.name}.interface}}"})
+            continue
         for name in lab.blocks(obj.name) if kind else ():
             found.append({"layer": name, "kind": "block", "name": f"{{{name}.name}}"})
             if kind != "block":

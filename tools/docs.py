@@ -18,7 +18,7 @@ from typing import Annotated, Any, get_args, get_origin, get_type_hints
 from nvlab import cli, errors
 from nvlab.layers import KINDS, event, power
 from nvlab.layers import fields as marks
-from nvlab.layers.base import LayerKind
+from nvlab.layers.base import BLOCK, LayerKind
 from nvlab.layers.beside import ProfileOf
 from nvlab.medium import KINDS as MEDIA
 from nvlab.medium import PARAMETERS, Profile, profiles
@@ -114,7 +114,7 @@ and `nvlab compare` says what may be claimed ([measuring](measuring.md)). There 
 
 def scenario_page() -> str:
     """docs/scenario.md."""
-    blocks = ", ".join(f"`{k.table}`" for k in KINDS.values() if k.watch)
+    blocks = ", ".join(f"`{table}`" for table in BLOCK)
     parts = [HEAD.replace("{blocks}", blocks)]
     for kind in KINDS.values():
         parts += _table(kind)
@@ -226,9 +226,8 @@ def _range(low: str, high: str, bounded: bool) -> str:
 
 
 def _or(tables: tuple[str, ...]) -> str:
-    block = tuple(k.table for k in KINDS.values() if k.watch)
-    if set(block) <= set(tables):
-        return " or ".join(("block device", *(t for t in tables if t not in block)))
+    if set(BLOCK) <= set(tables):
+        return " or ".join(("block device", *(t for t in tables if t not in BLOCK)))
     return " or ".join(tables)
 
 

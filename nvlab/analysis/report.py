@@ -175,13 +175,13 @@ def _latency_pictures(run: Run, load: str, latencies: dict[str, list[LayerLatenc
 
 
 def _counters(variants: dict[str, list[Workload]]) -> Iterator[tuple[str, str, dict[str, float]]]:
-    """What caches and virtual devices counted during the workload: variant, layer, counters that moved."""
+    """What caches, wires and virtual devices counted during the workload: variant, layer, counters that moved."""
     for variant, rounds in variants.items():
         for name, counts in device_counts(rounds[:1]).items():
             waf = amplification(counts)
             amplified = {} if waf is None else {"write amplification": waf}
             yield variant, name, amplified | {counter: n for counter, n in counts.items() if n}
-        for watch in (w for w in rounds[0].watched if w.kind == "dm"):
+        for watch in (w for w in rounds[0].watched if w.kind in ("dm", "net")):
             moved: dict[str, float] = {name: change for name, change in rounds[0].counter_changes(watch).items() if change}
             if moved:
                 yield variant, watch.layer, moved

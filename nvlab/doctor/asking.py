@@ -12,7 +12,7 @@ from nvlab.doctor.wants import Wants
 from nvlab.kernel.module import canonical
 from nvlab.kernel.ops import Run
 from nvlab.layers import base
-from nvlab.plan import Plan, Step, ops_of
+from nvlab.plan import Plan, Step, ops_of, references
 from nvlab.planner import make_plan, modules_by_owner
 from nvlab.scenario import Scenario
 from nvlab.units import parse_cpus
@@ -33,12 +33,19 @@ def wants_of(scenario: Scenario, facts: Facts, cpus: int) -> Wants:
         modules=owners,
         programs=_programs(plan),
         memory=plan.needs.memory,
-        listens={s.owner: (s.args["traddr"], int(s.args["trsvcid"])) for s in plan.steps if s.verb == "nvmet.port"},
+        listens=dict(_listens(plan)),
         queues={s.owner: s.args["options"].get("nr_io_queues", 1) for s in plan.steps if s.verb == "fabrics.connect"},
         real=tuple(s.owner for s in plan.steps if s.verb == "disk.claim"),
         layers=tuple(dict.fromkeys(f"workload.{work['load']}" for work in plan.workloads if work.get("layers"))),
     )
     return replace(wants, **_devices(plan), **_arrays(plan), **_loads(plan))
+
+
+def _listens(plan: Plan) -> Iterator[tuple[str, tuple[str, int]]]:
+    """Where exports listen in the network that is there; one over a wire listens in a network of its own."""
+    for step in plan.steps:
+        if step.verb == "nvmet.port" and not references(step.args["traddr"]):
+            yield step.owner, (step.args["traddr"], int(step.args["trsvcid"]))
 
 
 def _programs(plan: Plan) -> dict[str, str]:

@@ -29,6 +29,8 @@ MODULES: dict[str, tuple[str, str]] = {
     "dm_cache_smq": ("DM_CACHE_SMQ", "[cache.x] without RapidDisk"),
     "ext4": ("EXT4_FS", "[filesystem.x] of type ext4"),
     "xfs": ("XFS_FS", "[filesystem.x] of type xfs"),
+    "veth": ("VETH", "[wire.x]"),
+    "sch_netem": ("NET_SCH_NETEM", "[wire.x] with a delay or a rate"),
     "nvmet": ("NVME_TARGET", "[export.x]"),
     "nvmet_tcp": ("NVME_TARGET_TCP", "[export.x]"),
     "nvme_fabrics": ("NVME_FABRICS", "[connect.x]"),

@@ -19,6 +19,10 @@ PROGRAMS = {
     "partx": "util-linux",
     "sgdisk": "gdisk",
     "wipefs": "util-linux",
+    "unshare": "util-linux",
+    "nsenter": "util-linux",
+    "ip": "iproute2",
+    "tc": "iproute2",
     "mkfs.ext4": "e2fsprogs",
     "mkfs.xfs": "xfsprogs",
 }

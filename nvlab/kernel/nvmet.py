@@ -139,7 +139,9 @@ class Port(SharedVerb):
 
 
 class Expose(Verb):
-    """Link subsystem ``nqn`` under port ``port``; the first link makes the port listen."""
+    """Link subsystem ``nqn`` under port ``port``; the first link makes the port listen, in the network namespace of whoever makes
+    it (nvmet_tcp_add_port, sock_create): in the one of the file ``netns``, if that is given.
+    """
 
     name = "nvmet.expose"
 
@@ -160,10 +162,11 @@ def _address(kernel: Kernel, port: str) -> tuple[str, str]:
 
 def _shown(args: Args) -> Link:
     """What makes a port show a subsystem."""
-    return Link(f"{ROOT}/ports/{args['port']}/subsystems/{args['nqn']}", f"{ROOT}/subsystems/{args['nqn']}")
+    path = f"{ROOT}/ports/{args['port']}/subsystems/{args['nqn']}"
+    return Link(path, f"{ROOT}/subsystems/{args['nqn']}", netns=args.get("netns", ""))
 
 
-# -- acts: ``nqn``, and the ``port``'s number or the ``nsid`` ---------------------------------------------------
+# -- acts: ``nqn``, and the ``port``'s number (with ``netns``, as it was exposed) or the ``nsid`` ------------------
 
 
 class PortDown(Act):

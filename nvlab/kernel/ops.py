@@ -103,13 +103,18 @@ class RemoveDir:
 
 @dataclass(frozen=True)
 class Link:
-    """symlink(2) with an absolute target: configfs resolves a relative one against the caller's directory."""
+    """symlink(2) with an absolute target: configfs resolves a relative one against the caller's directory.
+
+    ``netns``: the file of the network namespace that it is made in. Only the kernel's own links care (nvmet, below configfs).
+    """
 
     path: str
     target: str
+    netns: str = ""
 
     def shell(self) -> str:
-        return f"ln -s {quote(self.target)} {quote(self.path)}"
+        there = f"nsenter {quote(f'--net={self.netns}')} " if self.netns else ""
+        return f"{there}ln -s {quote(self.target)} {quote(self.path)}"
 
 
 @dataclass(frozen=True)

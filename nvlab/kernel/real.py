@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import IO
 
 from nvlab.errors import DeadlineExceeded, Interrupted
-from nvlab.kernel import ops
+from nvlab.kernel import netns, ops
 from nvlab.kernel.interface import CommandFailed, Completed, Progress
 from nvlab.kernel.kmsg import Kmsg
 from nvlab.kernel.uevents import Uevents
@@ -88,7 +88,10 @@ class RealKernel(Waits):
 
     @_do.register
     def _(self, op: ops.Link) -> None:
-        Path(op.path).symlink_to(op.target)
+        if op.netns:
+            netns.inside(op.netns, lambda: os.symlink(op.target, op.path))
+        else:
+            Path(op.path).symlink_to(op.target)
 
     @_do.register
     def _(self, op: ops.Remove) -> None:

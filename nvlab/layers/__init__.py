@@ -3,9 +3,9 @@
 
 from __future__ import annotations
 
-from nvlab.layers import cache, connect, device, disk, export, filesystem, raid, workload
+from nvlab.layers import cache, connect, device, disk, export, filesystem, raid, wire, workload
 from nvlab.layers.base import LayerKind
 
 KINDS: dict[str, LayerKind] = {
-    module.KIND.table: module.KIND for module in (device, disk, raid, cache, filesystem, export, connect, workload)
+    module.KIND.table: module.KIND for module in (device, disk, raid, cache, filesystem, wire, export, connect, workload)
 }

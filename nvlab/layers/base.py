@@ -241,7 +241,7 @@ class LayerKind:
     spec: type
     check: Callable[[Object, Lab], Iterator[Problem]]
     build: Callable[[Object, Lab], Built]
-    watch: Literal["block", "md", "dm", ""] = "block"  # how a recorder samples it
+    watch: Literal["block", "md", "dm", "net", ""] = "block"  # how a recorder samples it
     doc: str = ""
     events: Sequence[EventKind] = ()
 

@@ -9,7 +9,7 @@ from typing import Annotated
 
 from nvlab.errors import Problem
 from nvlab.layers.base import Built, Lab, LayerKind, Object
-from nvlab.layers.export import Export, address, host_nqn
+from nvlab.layers.export import Export, host_nqn, where
 from nvlab.layers.fields import Doc, Duration, Flag, Ref, Whole
 from nvlab.plan import Layer, Step
 
@@ -42,14 +42,14 @@ def check(obj: Object, lab: Lab) -> Iterator[Problem]:
         yield Problem(f"{obj.path}.nsid", f"export {spec.to!r} has {has}")
     if not export.allow_any_host and obj.name not in export.hosts:
         yield Problem(f"{obj.path}.to", f'export {spec.to!r} does not let "{obj.name}" in; add it to its hosts')
-    if address(export.listen)[0] in ("0.0.0.0", "::"):
+    if where(export)[0] in ("0.0.0.0", "::"):
         yield Problem(f"{obj.path}.to", f"export {spec.to!r} listens on every address; name the one to connect to")
 
 
 def build(obj: Object, lab: Lab) -> Built:
     spec: Connect = obj.spec
     export: Export = lab.objects[spec.to].spec
-    traddr, trsvcid = address(export.listen)
+    traddr, trsvcid = where(export)
     args = {
         "traddr": traddr,
         "trsvcid": trsvcid,

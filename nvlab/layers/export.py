@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""`[export.x]`: block devices as namespaces of a subsystem, over NVMe/TCP, for named hosts on a named address."""
+"""`[export.x]`: block devices as namespaces of a subsystem, over NVMe/TCP, for named hosts on a named address or over a wire."""
 
 from __future__ import annotations
 
@@ -10,10 +10,11 @@ from typing import Annotated
 
 from nvlab.errors import Problem
 from nvlab.layers.base import BLOCK, Built, Deed, Event, EventKind, Lab, LayerKind, Object
-from nvlab.layers.fields import Doc, Flag, Names, Refs, Text, Whole
+from nvlab.layers.fields import Doc, Flag, Names, Ref, Refs, Text, Whole
 from nvlab.plan import Layer, Step
 
-LISTEN = Text(r"(?:\d{1,3}(?:\.\d{1,3}){3}|\[[0-9a-fA-F:.]+\]):\d{1,5}", 'an address and a port, like "127.0.0.1:4420"')
+DEFAULT = "127.0.0.1:4420"
+LISTEN = Text(r"(?:\d{1,3}(?:\.\d{1,3}){3}|\[[0-9a-fA-F:.]+\])?:\d{1,5}", f'an address and a port, like "{DEFAULT}"')
 NQN = r"nqn\.\d{4}-\d{2}\.[\w.:-]{1,200}"
 HOST = Text(rf"[a-z][a-z0-9_-]{{0,30}}|{NQN}", "the name of a connect table or a host NQN")
 
@@ -23,18 +24,18 @@ class Export:
     """An NVMe/TCP subsystem."""
 
     on: Annotated[tuple[str, ...], Refs(BLOCK), Doc("its namespaces, numbered from 1")]
-    listen: Annotated[str, LISTEN, Doc("address and port it listens on")] = "127.0.0.1:4420"
+    listen: Annotated[
+        str | None, LISTEN, Doc(f'address and port it listens on (default: "{DEFAULT}"); over a wire the port alone (":4420")')
+    ] = None
+    over: Annotated[str | None, Ref(("wire",)), Doc("the wire at whose far end it listens (default: none, the loopback)")] = None
     hosts: Annotated[tuple[str, ...], Names(HOST), Doc("who may connect: connect tables or host NQNs")] = ()
     allow_any_host: Annotated[bool, Flag(), Doc("let anybody in")] = False
 
 
 def check(obj: Object, lab: Lab) -> Iterator[Problem]:
     spec: Export = obj.spec
-    address, _, port = spec.listen.rpartition(":")
-    try:
-        ipaddress.ip_address(address.strip("[]"))
-    except ValueError:
-        yield Problem(f"{obj.path}.listen", f"{address} is not an IP address")
+    yield from _check_address(obj)
+    _, port = where(spec)
     if not 1 <= int(port) <= 65535:
         yield Problem(f"{obj.path}.listen", f"{port} is not a TCP port")
     if spec.allow_any_host and spec.hosts:
@@ -46,21 +47,43 @@ def check(obj: Object, lab: Lab) -> Iterator[Problem]:
             yield Problem(f"{obj.path}.hosts", f"{host!r} is neither a connect table of this file nor a host NQN")
 
 
+def _check_address(obj: Object) -> Iterator[Problem]:
+    host, _, port = (obj.spec.listen or DEFAULT).rpartition(":")
+    if obj.spec.over:
+        if obj.spec.listen and host:
+            over = f"over {obj.spec.over!r} it listens on that wire's own address"
+            yield Problem(f"{obj.path}.listen", f'{over}, not on {host}; say the port alone, ":{port}", or leave over out')
+        return
+    if not host:
+        yield Problem(f"{obj.path}.listen", f'":{port}" has no address; only an export over a wire does without')
+        return
+    try:
+        ipaddress.ip_address(host.strip("[]"))
+    except ValueError:
+        yield Problem(f"{obj.path}.listen", f"{host} is not an IP address")
+
+
 def host_nqn(lab: Lab, name: str) -> str:
     """The NQN of a host named in a scenario: a connect table's own, or the one written out."""
     return name if name.startswith("nqn.") else lab.nqn("host", name)
 
 
-def address(listen: str) -> tuple[str, str]:
-    """(traddr, trsvcid) of "127.0.0.1:4420" or "[::1]:4420"."""
-    host, _, port = listen.rpartition(":")
-    return host.strip("[]"), str(int(port))
+def where(spec: Export) -> tuple[str, str]:
+    """(traddr, trsvcid) of an export; over a wire the address is for the engine to resolve."""
+    host, _, port = (spec.listen or DEFAULT).rpartition(":")
+    return f"{{{spec.over}.far}}" if spec.over else host.strip("[]"), str(int(port))
+
+
+def _shown(name: str, spec: Export) -> dict[str, str]:
+    """What exposes an export: its subsystem, the port, and the network namespace that this listens in."""
+    there = {"netns": f"{{{spec.over}.netns}}"} if spec.over else {}
+    return {"port": f"{{{name}.port.number}}", "nqn": f"{{{name}.nqn}}", **there}
 
 
 def build(obj: Object, lab: Lab) -> Built:
     spec: Export = obj.spec
     nqn = lab.nqn("export", obj.name)
-    traddr, trsvcid = address(spec.listen)
+    traddr, trsvcid = where(spec)
     hosts = [host_nqn(lab, h) for h in spec.hosts]
     serial = lab.uuid("serial", obj.name).replace("-", "")[:20]
     subsystem = {
@@ -75,10 +98,11 @@ def build(obj: Object, lab: Lab) -> Built:
         Step(f"{base}/subsystem", "nvmet.subsystem", subsystem, obj.path, provides=obj.name),
         *_namespaces(obj, lab, nqn),
         Step(f"{base}/port", "nvmet.port", {"traddr": traddr, "trsvcid": trsvcid}, obj.path, provides=port),
-        Step(base, "nvmet.expose", {"port": f"{{{port}.number}}", "nqn": f"{{{obj.name}.nqn}}"}, obj.path),
+        Step(base, "nvmet.expose", _shown(obj.name, spec), obj.path),
     ]
     who = "anybody" if spec.allow_any_host else ", ".join(spec.hosts)
-    layer = Layer(obj.path, f"{nqn} on {spec.listen}, hosts: {who}")
+    on = f"{traddr}:{trsvcid} over {spec.over}" if spec.over else spec.listen or DEFAULT
+    layer = Layer(obj.path, f"{nqn} on {on}, hosts: {who}")
     return Built(steps, layer, {"configfs": {}, "nvmet": {}, "nvmet-tcp": {}})
 
 
@@ -126,8 +150,7 @@ def _check_namespace(event: Event, lab: Lab) -> Iterator[Problem]:
 
 
 def _port(event: Event, lab: Lab) -> Deed:
-    args = {"port": f"{{{event.name}.port.number}}", "nqn": f"{{{event.name}.nqn}}"}
-    return Deed(f"{event.name} {event.do}", [(f"nvmet.{event.do}", args)])
+    return Deed(f"{event.name} {event.do}", [(f"nvmet.{event.do}", _shown(event.name, lab.objects[event.name].spec))])
 
 
 def _namespace(event: Event, lab: Lab) -> Deed:

@@ -27,14 +27,15 @@ _MD_FILES = (
     "stripe_cache_active",
     "mismatch_cnt",
 )
+_NET_FILES = tuple(f"{way}_{what}" for way in ("rx", "tx") for what in ("bytes", "packets", "dropped"))
 
 
 @dataclass(frozen=True)
 class Watch:
-    """A thing to sample: the layer it belongs to ("pool.2"), its kind and its name in the kernel ("nullb2", "md0", "dm-0")."""
+    """A thing to sample: the layer it belongs to ("pool.2"), its kind, its name in the kernel ("nullb2", "md0", "nvlab-a-w")."""
 
     layer: str
-    kind: Literal["block", "md", "dm"]
+    kind: Literal["block", "md", "dm", "net"]
     name: str
 
 
@@ -80,9 +81,11 @@ class DmSource:
 
 def open_source(watch: Watch) -> Source:
     """The source of a watch. Raises OSError when it cannot be watched."""
-    directory = Path("/sys/class/block", watch.name)
+    directory = Path("/sys/class/net" if watch.kind == "net" else "/sys/class/block", watch.name)
     if not directory.is_dir():
         raise FileNotFoundError(f"{directory} does not exist")
+    if watch.kind == "net":
+        return SysfsFiles(directory / "statistics", _NET_FILES)
     if watch.kind == "dm":
         return DmSource((directory / "dm/name").read_text().strip())
     return SysfsFiles(directory / "md", _MD_FILES) if watch.kind == "md" else SysfsFiles(directory, _BLOCK_FILES)

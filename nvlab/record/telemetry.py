@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The samplers' text to arrays: block statistics, numbers of MD and device mapper, and changes of state."""
+"""The samplers' text to arrays: block statistics, numbers of MD, device mapper and interfaces, and changes of state."""
 
 from __future__ import annotations
 
@@ -80,13 +80,13 @@ def _changes(t: int, watch: int, values: Mapping[str, str], last: dict[tuple[int
 
 
 def _numbers(kind: str, values: Mapping[str, str]) -> Numbers:
-    if kind == "md":
-        return md_numbers(values)
+    if kind in ("md", "net"):
+        return file_numbers(values)
     return dm_numbers(values.get("status", "")) if kind == "dm" else {}
 
 
-def md_numbers(values: Mapping[str, str]) -> Numbers:
-    """The numbers among an array's files; progress of a resync as "sync done" of "sync total" sectors."""
+def file_numbers(values: Mapping[str, str]) -> Numbers:
+    """The numbers among an array's or an interface's files; progress of a resync as "sync done" of "sync total" sectors."""
     numbers = {name.replace("_", " "): int(text) for name, text in values.items() if re.fullmatch(r"\d+", text)}
     progress = re.fullmatch(r"(\d+) / (\d+)", values.get("sync_completed", ""))
     if progress:

@@ -26,7 +26,8 @@ from nvlab.scenario.load import Scenario, load, loads
 
 ROOT = Path(__file__).parents[2]
 MODULE = "/lib/nvlab/nvlab.ko"
-STANDING = ("/run/nvlab/mnt", "/run/nvlab/claims", "/var/lib/nvlab/disks")  # nvlab's own, like its state directory
+# nvlab's own, like its state directory
+STANDING = ("/run/nvlab/mnt", "/run/nvlab/net", "/run/nvlab/claims", "/var/lib/nvlab/disks")
 REAL_DISK = "/dev/disk/by-id/ata-REAL"
 
 

@@ -31,8 +31,10 @@ spares = ["ssd.5", "ssd.6"]
 [cache.ram]
 on = "md"
 size = "16M"
+[wire.w]
 [export.drive]
 on = "ram"
+over = "w"
 hosts = ["client"]
 [connect.client]
 to = "drive"

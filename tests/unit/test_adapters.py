@@ -37,6 +37,16 @@ STAND_IN = {
 }
 ARRAY = {"name": "nvlab-lab-md", "uuid": MD_UUID, "number": 0, "members": ["/dev/a", "/dev/b", "/dev/c"]}
 JOURNALLED = ARRAY | {"level": 5, "journal": "/dev/j", "mode": "write-back", "assume_clean": True, "chunk": 64}
+WIRE = {
+    "interface": "nvlab-lab-w",
+    "netns": "/run/nvlab/net/nvlab-lab-w",
+    "macs": ["02:00:00:00:00:01", "02:00:00:00:00:02"],
+    "network": "198.18.0.4/30",
+    "mtu": 1500,
+    "delay": 100,
+    "rate": 1000,
+    "offload": False,
+}
 PORT = {"traddr": "127.0.0.1", "trsvcid": "4420", "number": 1}
 TARGET = {"nqn": "nqn.t"}
 CONNECT = {
@@ -118,6 +128,10 @@ CASES: dict[str, tuple[str, Mapping[str, Any], Mapping[str, str]]] = {
     "nvmet.port": ("nvmet.port", PORT, {"number": "1"}),
     "nvmet.port ipv6": ("nvmet.port", PORT | {"traddr": "::1"}, {"number": "1"}),
     "nvmet.expose": ("nvmet.expose", TARGET | {"port": "1"}, {}),
+    "nvmet.expose over a wire": ("nvmet.expose", TARGET | {"port": "1", "netns": WIRE["netns"]}, {}),
+    "wire.create": ("wire.create", WIRE, {"mounted": "yes", "interface": "nvlab-lab-w"}),
+    "wire.create half": ("wire.create", WIRE | {"rate": 0}, {"mounted": "yes"}),
+    "wire.create plain": ("wire.create", WIRE | {"delay": 0, "rate": 0, "offload": True}, {}),
     "tune.set": ("tune.set", {"wanted": TUNED, "was": {"/sys/a": "powersave", "/sys/b": "1"}}, {}),
     "tune.swap": (
         "tune.swap",

@@ -457,6 +457,15 @@ fio = { rw = "read", runtime = "1s" }
 """
 
 
+def test_an_export_over_a_wire_asks_nothing_of_the_network_that_is_there():
+    export = '[export.e]\non = "d"\nover = "w"\nallow_any_host = true\n'
+    wants = wants_of(loads('schema = 1\n[disk.d]\nsize = "64M"\n[wire.w]\ndelay = "1ms"\n' + export, name="lab"), Facts(), 4)
+    assert wants.listens == {}
+    assert {name for name, owner in wants.modules.items() if owner == "wire.w"} == {"veth", "sch_netem"}
+    assert {name for name, owner in wants.programs.items() if owner == "wire.w"} == {"ip", "tc", "unshare", "nsenter"}
+    assert set(wants.programs) <= set(PROGRAMS)
+
+
 def test_what_a_scenario_says_is_what_it_wants():
     wants = wants_of(loads(DETAILED, name="lab"), Facts(), 4)
     assert wants.scenario == "lab"

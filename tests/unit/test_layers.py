@@ -270,6 +270,65 @@ def test_a_connection_states_its_host_and_its_times_in_seconds():
     assert any(w.startswith("hostnqn=") for w in words) and any(w.startswith("hostid=") for w in words)
 
 
+# -- wire ----------------------------------------------------------------------------------------------------------
+
+OVER = '[disk.d]\nsize = "64M"\n[export.e]\non = "d"\nover = "w"\nhosts = ["c"]\n[connect.c]\nto = "e"\n[wire.w]\n'
+
+
+def test_an_export_over_a_wire_listens_at_its_far_end_and_hosts_connect_there():
+    plan = plan_of(OVER)
+    assert step(plan, "export.e/port").args == {"traddr": "{w.far}", "trsvcid": "4420"}
+    assert step(plan, "export.e").args["netns"] == "{w.netns}"
+    assert step(plan, "connect.c").args["traddr"] == "{w.far}"
+    assert "{w.far}:4420 over w" in summary(plan, "export.e")
+    order = [s.id for s in plan.steps]
+    assert order.index("wire.w") < order.index("export.e/port")
+    port = plan_of(OVER.replace('over = "w"', 'over = "w"\nlisten = ":4444"'))
+    assert step(port, "export.e/port").args["trsvcid"] == "4444"
+
+
+def test_an_export_without_a_wire_says_nothing_of_one():
+    plan = plan_of('[disk.d]\nsize = "64M"\n[export.e]\non = "d"\nallow_any_host = true\n')
+    assert "netns" not in step(plan, "export.e").args
+    assert step(plan, "export.e/port").args == {"traddr": "127.0.0.1", "trsvcid": "4420"}
+
+
+def test_a_port_comes_up_again_where_it_was():
+    body = OVER + '[workload.l]\non = "c"\nfio = { rw = "read", runtime = "9s" }\n'
+    events = "".join(f'[[event]]\nat = "{n}s"\non = "e"\ndo = "port-{do}"\n' for n, do in enumerate(("down", "up"), 1))
+    (run,) = plan_of(body + events).workloads
+    assert [act["args"]["netns"] for event in run["events"] for act in event["acts"]] == ["{w.netns}"] * 2
+
+
+def test_what_a_wire_does_to_packets_is_asked_for_and_nothing_else():
+    plain = plan_of("[wire.w]\n")
+    words = " ".join(op.shell() for op in ops_of(step(plain, "wire.w")))
+    assert "netem" not in words and "sch_netem" not in plain.needs.modules and words.count("gso_max_segs 1") == 2
+    slow = plan_of('[wire.w]\nmtu = 9000\ndelay = "1ms"\nrate = 100\noffload = true\n')
+    words = " ".join(op.shell() for op in ops_of(step(slow, "wire.w")))
+    assert words.count("delay 1000us rate 100mbit 24") == 2 and words.count("mtu 9000") == 2 and "gso" not in words
+    assert slow.needs.modules == ("sch_netem", "veth")
+    assert summary(slow, "wire.w").endswith("MTU 9000, 1 ms each way, 100 Mbit/s, segmentation offload")
+
+
+def test_the_addresses_of_a_wire_follow_from_its_name_unless_it_has_some():
+    one, again, two = (step(plan_of(f"[wire.{name}]\n"), f"wire.{name}").args for name in ("w", "w", "v"))
+    assert one == again
+    assert all(one[key] != two[key] for key in ("interface", "netns", "network", "macs"))
+    assert one["network"].startswith(("198.18.", "198.19.")) and one["network"].endswith("/30")
+    assert all(mac.startswith("02:") and len(mac) == 17 for mac in one["macs"])
+    own = plan_of('[wire.w]\nnetwork = "10.77.0.0/30"\n')
+    assert "ip address add 10.77.0.1/30" in " ".join(op.shell() for op in ops_of(step(own, "wire.w")))
+    long = make_plan(loads("schema = 1\n[wire.a-long-name]\n", name="a-lab-of-a-long-name"))
+    assert len(step(long, "wire.a-long-name").args["interface"]) == 15
+
+
+def test_what_passes_a_wire_is_counted():
+    (run,) = plan_of(OVER + '[workload.l]\non = "c"\nfio = { rw = "read", runtime = "9s" }\n').workloads
+    assert {"layer": "w", "kind": "net", "name": "{w.interface}"} in run["watches"]
+    assert [w for w in run["watches"] if w["layer"] == "w" and w["kind"] == "block"] == []
+
+
 # -- workload ------------------------------------------------------------------------------------------------------
 
 

@@ -3,14 +3,24 @@
 
 from __future__ import annotations
 
+import errno
 import threading
 
 import pytest
 
 from nvlab.errors import DeadlineExceeded
 from nvlab.kernel.interface import CommandFailed
-from nvlab.kernel.ops import Await, Run
+from nvlab.kernel.ops import Await, Link, Run
 from nvlab.kernel.real import RealKernel
+
+
+def test_a_link_in_a_network_namespace_that_is_none_is_not_made(tmp_path):
+    (tmp_path / "plain").touch()
+    for name, number in (("none", errno.ENOENT), ("plain", errno.EINVAL)):
+        with pytest.raises(OSError) as caught:
+            RealKernel().perform(Link(str(tmp_path / "link"), "/", netns=str(tmp_path / name)))
+        assert (caught.value.errno, caught.value.filename) == (number, str(tmp_path / name))
+    assert not (tmp_path / "link").is_symlink()
 
 
 def busy_until(count: int, tmp_path) -> tuple[str, ...]:

@@ -16,6 +16,7 @@ from conftest import COMMON, a_disk
 
 from nvlab.errors import DeadlineExceeded, EnvironmentNotReady, Interrupted, InvalidScenario, StepFailed
 from nvlab.record.recorder import Workload, run_workload
+from nvlab.record.samplers import Watch, open_source
 from nvlab.workload.fio import Target
 
 
@@ -105,6 +106,14 @@ def test_what_cannot_be_watched_is_said_and_does_not_stop_the_run(recorded):
     assert [(event["layer"], event["name"]) for event in unwatched] == [("gone", "md99")]
 
 
+def test_what_passes_an_interface_is_counted():
+    source = open_source(Watch("w", "net", "lo"))
+    assert set(source.read()) == {f"{way}_{what}" for way in ("rx", "tx") for what in ("bytes", "packets", "dropped")}
+    source.close()
+    with pytest.raises(FileNotFoundError):
+        open_source(Watch("w", "net", "none"))
+
+
 def test_a_stop_request_ends_fio_at_once_and_keeps_what_there_was(tmp_path, heard, stop):
     def emit(event):
         heard(event)
@@ -168,6 +177,7 @@ ORPHAN = """
 import sys
 from pathlib import Path
 from nvlab.record.recorder import Workload, run_workload
+from nvlab.record.samplers import Watch, open_source
 from nvlab.workload.fio import Target
 class Stop: requested = False
 table = {"rw": "randread", "bs": "4k", "size": "2M", "runtime": "60s", "numjobs": 2}

@@ -14,7 +14,7 @@ from nvlab.errors import StepFailed
 from nvlab.record.convert import convert_run, convert_workload
 from nvlab.record.fiolog import read_json
 from nvlab.record.format import BLOCK_DTYPE, COUNTERS_DTYPE, HISTOGRAM_DTYPE, LATENCY_DTYPE, OPS
-from nvlab.record.telemetry import convert_samples, dm_numbers, md_numbers
+from nvlab.record.telemetry import convert_samples, dm_numbers, file_numbers
 
 ARRAYS = {"latency": LATENCY_DTYPE, "histogram": HISTOGRAM_DTYPE, "block": BLOCK_DTYPE, "counters": COUNTERS_DTYPE}
 
@@ -150,7 +150,7 @@ def test_counters_are_numbered_by_name(tmp_path):
 
 
 def test_md_says_none_when_nothing_is_synchronised():
-    assert md_numbers({"sync_completed": "none", "array_state": "clean", "stripe_cache_size": "256"}) == {
+    assert file_numbers({"sync_completed": "none", "array_state": "clean", "stripe_cache_size": "256"}) == {
         "stripe cache size": 256
     }
 

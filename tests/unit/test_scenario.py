@@ -367,6 +367,41 @@ MISTAKES = {
         "connect.c.to",
         "listens on every address; name the one to connect to",
     ),
+    # wire
+    "a port alone without a wire": (
+        DISK + '[export.e]\non = "a"\nlisten = ":4420"\nallow_any_host = true',
+        "export.e.listen",
+        '":4420" has no address; only an export over a wire does without',
+    ),
+    "an address beside a wire": (
+        DISK + '[wire.w]\n[export.e]\non = "a"\nover = "w"\nlisten = "127.0.0.1:4420"\nallow_any_host = true',
+        "export.e.listen",
+        "over 'w' it listens on that wire's own address, not on 127.0.0.1; say the port alone, \":4420\", or leave over out",
+    ),
+    "an export over a disk": (
+        DISK + '[export.e]\non = "a"\nover = "a"\nallow_any_host = true',
+        "export.e.over",
+        '"a" is a disk; this wants a wire',
+    ),
+    "an mtu that is too small": ("[wire.w]\nmtu = 575", "wire.w.mtu", "575 is out of range (576 to 65521)"),
+    "an mtu that is too large": ("[wire.w]\nmtu = 65522", "wire.w.mtu", "65522 is out of range (576 to 65521)"),
+    "a delay that tc cannot tell": (
+        '[wire.w]\ndelay = "1500ns"',
+        "wire.w.delay",
+        'it is told in whole microseconds; write it like "20us"',
+    ),
+    "a network of one address": ('[wire.w]\nnetwork = "10.0.0.1"', "wire.w.network", "is not an IPv4 network of four addresses"),
+    "a network that begins in its middle": (
+        '[wire.w]\nnetwork = "10.0.0.1/30"',
+        "wire.w.network",
+        "10.0.0.1/30 is no network of four addresses: its last number must be a multiple of 4",
+    ),
+    "a network of somebody's": ('[wire.w]\nnetwork = "8.8.8.8/30"', "wire.w.network", "8.8.8.8/30 may be somebody's"),
+    "a network of two wires": (
+        '[wire.v]\nnetwork = "10.0.0.0/30"\n[wire.w]\nnetwork = "10.0.0.0/30"',
+        "wire.w.network",
+        "10.0.0.0/30 is wire.v's already",
+    ),
     # media
     "a delay of an ssd": (
         '[device.d]\nsize = "64M"\nprofile = "qlc"\nread_delay = "1us"',

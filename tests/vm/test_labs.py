@@ -44,7 +44,8 @@ ROOT = HERE.parents[1]
 SCENARIOS = sorted((ROOT / "scenarios").glob("*.toml"))
 ON_EVERY_KERNEL = ("hybrid-nvme", "drill-power")
 ON = {"bare-nvme": "6.12", "drill-member": "6.12", "drill-network": "6.12", "spare-space": "6.12", "two-paths": "6.12"}
-NOTEBOOKS = {"drill-member": "drill", "hybrid-nvme": "journal-and-cache"}  # each of a run of its scenario
+ON |= {"wire": "6.12"}
+NOTEBOOKS = {"drill-member": "drill", "hybrid-nvme": "journal-and-cache", "wire": "network"}  # each of a run of its scenario
 HANGS = (("drill-journal", "6.12"),)  # what its head says
 EVERYTHING = HERE / "scenarios/everything.toml"
 KILLED = "/run/killed.json"  # in the guest
@@ -92,7 +93,7 @@ def test_a_scenario_comes_up_is_measured_and_leaves_nothing(guest, nvlab, runs, 
     (status,) = json.loads(nvlab("status", "--json").stdout)
     assert status["state"] == "up"
     if (scenario.stem, kernel) not in HANGS:
-        nvlab("run", scenario.stem)
+        nvlab("run", scenario.stem, timeout=1200)  # a comparison builds its lab again and again
         assert "IOPS" in nvlab("report").stdout
         run = next(runs.iterdir())
         assert (run / "report.html").stat().st_size > 10_000

@@ -20,7 +20,7 @@ from nvlab.units import GIB
 
 HERE = Path(__file__).parent
 EVERYTHING = HERE / "scenarios/everything.toml"
-SHELL_STACK = ("block", "pci", "nvme", "listening", "mounts", "/sys/kernel/config", "/dev/mapper", "/etc/mdadm")
+SHELL_STACK = ("block", "pci", "nvme", "listening", "links", "mounts", "/sys/kernel/config", "/dev/mapper", "/etc/mdadm")
 
 pytestmark = pytest.mark.splat("scheduling while atomic|BUG: sleeping", reason=RAPIDDISK_DEFECTS[1])
 

@@ -67,7 +67,9 @@ class Fabrics:
     def _target(self, words: dict[str, str]) -> Subsystem:
         target = self._world.nvmet
         address = (words["traddr"], words.get("trsvcid", "4420"))
-        port = next((p for p in target.ports.values() if p.listening and _answers(p.address, address)), None)
+        there = self._world.net.answering(address[0])
+        listening = (p for p in target.ports.values() if p.listening and p.namespace == there)
+        port = next((p for p in listening if _answers(p.address, address)), None)
         if port is None:
             self._world.say("nvme nvme0: failed to connect socket: -111")
             raise refuse(errno.ECONNREFUSED)

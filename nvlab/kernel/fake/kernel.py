@@ -135,12 +135,15 @@ class FakeKernel(Waits):
     @_do.register
     def _(self, op: ops.Link) -> None:
         parent, name = self._place(op.path)
-        parent.symlink(name, op.target)
+        with self.world.net.inside(op.netns):
+            parent.symlink(name, op.target)
 
     @_do.register
     def _(self, op: ops.Remove) -> None:
         if not self.world.tree.lexists(op.path):
             return
+        if op.path in self.world.mounts.table:
+            raise refuse(errno.EBUSY, op.path)
         parent, name = self.world.tree.parent(op.path)
         parent.unlink(name)
 

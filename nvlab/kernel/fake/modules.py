@@ -44,6 +44,8 @@ DEPENDS: dict[str, tuple[str, ...]] = {
     "dm_cache_smq": ("dm_cache",),
     "dm_writecache": ("dm_mod",),
     "dm_delay": ("dm_mod",),
+    "veth": (),
+    "sch_netem": (),
     "rapiddisk": (),
     "rapiddisk_cache": ("dm_mod",),
     "jbd2": (),

@@ -52,6 +52,10 @@ class Mounts:
         else:
             raise refuse(errno.ENODEV, kind)
 
+    def keep_namespace(self, path: str) -> None:
+        """A mount of a network namespace on a file."""
+        self.table[path] = Mount("nsfs", "nsfs", PlainDir())
+
     def _mount_configfs(self, source: str, path: str) -> None:
         if "configfs" not in self._world.modules.loaded and not self._world.modules.request("configfs"):
             raise refuse(errno.ENODEV, "configfs")
@@ -76,6 +80,8 @@ class Mounts:
         if mount.disk:
             mount.disk.release(f"mount:{path}")
         del self.table[path]
+        if mount.kind == "nsfs":
+            self._world.net.dissolve(path)
 
     def _configfs_in_use(self, path: str) -> bool:
         return any(p.startswith(f"{path}/") for p in self.table)

@@ -7,13 +7,13 @@ import errno
 from typing import TYPE_CHECKING
 
 from nvlab.kernel.fake.configfs import Group, Item
+from nvlab.kernel.fake.net import ROOT
 from nvlab.kernel.fake.tree import Attr, Dir, refuse
 
 if TYPE_CHECKING:
     from nvlab.kernel.fake.nvmet import Subsystem
     from nvlab.kernel.fake.world import World
 
-_LOCAL = ("127.", "0.0.0.0", "::1", "::")
 _CODES = {"rdma": 1, "fc": 2, "tcp": 3, "loop": 254, "": 0}
 
 
@@ -24,6 +24,7 @@ class Port:
         self.number = number
         self.values = {"trtype": "", "adrfam": "", "traddr": "", "trsvcid": "", "treq": "not specified"}
         self.subsystems: set[str] = set()
+        self.namespace = ROOT  # the network namespace that it listens in
 
     @property
     def listening(self) -> bool:
@@ -145,10 +146,12 @@ class _PortSubsystems(Dir):
 
     def _bind(self) -> None:
         address = self._port.address
-        if not address[0].startswith(_LOCAL):
+        here = self._world.net.here
+        if not self._world.net.has(address[0]):
             self._world.say("nvmet_tcp: failed to bind port socket -99")
             raise refuse(errno.EADDRNOTAVAIL)
-        others = {p.address for p in self._ports.values() if p.listening} | self._world.listeners
-        if address in others:
+        others = {(p.namespace, p.address) for p in self._ports.values() if p.listening}
+        if (here, address) in others | {(ROOT, other) for other in self._world.listeners}:
             self._world.say("nvmet_tcp: failed to bind port socket -98")
             raise refuse(errno.EADDRINUSE)
+        self._port.namespace = here

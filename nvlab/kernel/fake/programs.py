@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from nvlab.kernel.fake import disktools, moduletools, settings
+from nvlab.kernel.fake import disktools, moduletools, net, settings
 from nvlab.kernel.fake.argv import Exit, Program
 from nvlab.kernel.fake.mdadm import mdadm
 from nvlab.kernel.interface import Completed
@@ -31,6 +31,10 @@ PROGRAMS: dict[str, Program] = {
     "wipefs": disktools.wipefs,
     "mount": disktools.mount,
     "umount": disktools.umount,
+    "unshare": net.unshare,
+    "nsenter": net.nsenter,
+    "ip": net.ip,
+    "tc": net.tc,
     "swapon": settings.swapon,
     "swapoff": settings.swapoff,
     "systemctl": settings.systemctl,

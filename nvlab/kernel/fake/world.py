@@ -17,6 +17,7 @@ from nvlab.kernel.fake.loop import Loops
 from nvlab.kernel.fake.md import Arrays
 from nvlab.kernel.fake.modules import Modules
 from nvlab.kernel.fake.mounts import Mounts
+from nvlab.kernel.fake.net import Network
 from nvlab.kernel.fake.nullblk import NullBlk
 from nvlab.kernel.fake.nvme import Nvme
 from nvlab.kernel.fake.nvmet import Nvmet
@@ -51,6 +52,7 @@ class World:
         self._lay_out()
         self.disks = Disks(self.tree)
         self.modules = Modules(self)
+        self.net = Network(self)
         self.configfs = Configfs(self)
         self.nvme = Nvme(self)
         self.nvmet = Nvmet(self)
@@ -113,6 +115,7 @@ class World:
         shown["units"] = sorted(self.settings.running)
         shown["modules"] = self.modules.listing()
         shown["mounts"] = self.mounts.listing()
+        shown["network"] = self.net.listing()
         return shown
 
 

@@ -25,6 +25,8 @@ CONFIG = "/sys/kernel/config"
 NULLB = f"{CONFIG}/nullb"
 NVMET = f"{CONFIG}/nvmet"
 MODULES = ("configfs", "nvmet", "nvmet-tcp", "nvme-fabrics", "nvme-tcp", "raid456", "raid1", "loop", "dm-mod", "ext4")
+MODULES += ("veth", "sch_netem")
+FAR = "/run/contract-far"  # the namespace at the far end of a wire
 UUID = "11111111:22222222:33333333:44444444"
 HOSTID = "6f9d1f6e-27c4-5b0e-9c55-3f6d0b1c8a11"
 
@@ -129,16 +131,35 @@ class Bench:
         self.expose(self.port(), subsystem)
         return subsystem
 
-    def connected(self, nqn: str = "nqn.t") -> str:
+    def connected(self, nqn: str = "nqn.t", **changed: str) -> str:
         """The controller of a connection to :meth:`target`; gone at the end."""
-        self.make(Transact("/dev/nvme-fabrics", request()))
+        self.make(Transact("/dev/nvme-fabrics", request(**changed)))
         name = next(c for c in self.kernel.listdir("/sys/class/nvme") if self._nqn(c) == nqn)
         base = f"/sys/class/nvme/{name}"
         self.undo += [Await(name, absent=(base,)), Write(f"{base}/delete_controller", "1", missing_ok=True)]
         return base
 
+    def wire(self) -> None:
+        """A veth pair, near with 198.18.0.1 and far, in the namespace at FAR, with 198.18.0.2."""
+        self.make(MakeFile(FAR), Remove(FAR))
+        self.make(Run(("unshare", f"--net={FAR}", "true")), Run(("umount", FAR)))
+        self.make(Run(pair()), Run(("ip", "link", "del", "near")))
+        for words in END:
+            self.make(Run(tuple(word.format("near", 1) for word in words)))
+            self.make(Run((*THERE, *(word.format("far", 2) for word in words))))
+
     def _nqn(self, controller: str) -> str:
         return self.kernel.read(f"/sys/class/nvme/{controller}/subsysnqn")
+
+
+THERE = ("nsenter", f"--net={FAR}")
+END = (("ip", "address", "add", "198.18.0.{1}/30", "dev", "{0}"), ("ip", "link", "set", "{0}", "up"))
+
+
+def pair(near: str = "near", far: str = "far", netns: str = FAR) -> tuple[str, ...]:
+    """The words that make a veth pair."""
+    ends = [("address", f"02:00:00:00:00:0{n}", "mtu", "1500", "gso_max_segs", "1") for n in (1, 2)]
+    return ("ip", "link", "add", near, *ends[0], "type", "veth", "peer", "name", far, *ends[1], "netns", netns)
 
 
 def create_array(node: str, level: int, members: Sequence[str], journal: str = "") -> Run:
@@ -826,6 +847,58 @@ def _disk_of(kernel: Kernel, nqn: str) -> str | None:
     from nvlab.kernel.block import nvme_namespace
 
     return nvme_namespace(kernel, nqn, 1)
+
+
+# -- wires -----------------------------------------------------------------------------------------------------
+
+
+@case(["exit 2", "exit 2", "exit 2", "exit 255", "exit 1", "exit 1", "exit 1", "exit 2"])
+def wires_that_cannot_be_made(b: Bench) -> Answer:
+    b.wire()
+    b.make(MakeFile("/run/plain"), Remove("/run/plain"))
+    return [
+        b.run(*pair(far="other")),
+        b.run(*pair(near="other")),
+        b.run(*pair("other", "other", "/run/plain")),
+        b.run(*pair("other", "other", "/run/none")),
+        b.run("unshare", "--net=/run/none", "true"),
+        b.run("ip", "link", "del", "other"),
+        b.run("ip", "link", "set", "other", "up"),
+        b.run("ip", "address", "add", "198.18.0.1/30", "dev", "near"),
+    ]
+
+
+@case(["02:00:00:00:00:01", "1500", "198.18.0.0/30", "ok", "exit 2", "ok", "exit 1", "exit 1", "EBUSY", "no other"])
+def a_wire(b: Bench) -> Answer:
+    b.wire()
+    b.make(MakeFile("/run/plain"), Remove("/run/plain"))
+    netem = ("tc", "qdisc", "add", "dev", "{}", "root", "netem", "limit", "1000", "delay", "100us", "rate", "100mbit", "24")
+    near, far = (tuple(word.format(end) for word in netem) for end in ("near", "far"))
+    routes = json.loads(b.kernel.query(("ip", "-json", "-4", "route", "show", "table", "all")).out)
+    answers = [b.kernel.read(f"/sys/class/net/near/{key}") for key in ("address", "mtu")]
+    answers += [route["dst"] for route in routes if route["dev"] == "near" and "/" in route["dst"]]
+    answers += [b.run(*near), b.run(*near), b.run(*THERE, *far)]
+    answers += [b.run("nsenter", "--net=/run/plain", *far), b.run("nsenter", "--net=/run/none", *far), b.try_(Remove(FAR))]
+    return [*answers, "the other" if b.kernel.exists("/sys/class/net/far") else "no other"]
+
+
+@case(["EADDRNOTAVAIL", "ENOENT", "EINVAL", "ok", "EADDRINUSE", "live"])
+def a_port_listens_where_its_link_is_made(b: Bench) -> Answer:
+    b.wire()
+    b.make(MakeFile("/run/plain"), Remove("/run/plain"))
+    subsystem = b.subsystem(any_host=True)
+    b.namespace(subsystem, b.disk("d0"))
+    link, second = (f"{b.port(number, address='198.18.0.2')}/subsystems/nqn.t" for number in (7, 8))
+    b.undo.append(Remove(link))
+    made = [b.try_(Link(link, subsystem, netns=netns)) for netns in ("", "/run/none", "/run/plain", FAR)]
+    used = b.try_(Link(second, subsystem, netns=FAR))
+    controller = b.connected(traddr="198.18.0.2")
+    return [*made, used, b.kernel.read(f"{controller}/state")]
+
+
+@case(["ENETUNREACH"])
+def nobody_has_that_address(b: Bench) -> Answer:
+    return [b.try_(Transact("/dev/nvme-fabrics", request(traddr="198.18.0.2")))]
 
 
 # -- running them ----------------------------------------------------------------------------------------------

@@ -72,7 +72,7 @@ io_queues() {
 # ! cache.ram: RapidDisk does not pass on the queue limits of the device below (block size, optimal I/O size)
 
 # modules
-modprobe --all configfs nvme loop raid456 raid1 rapiddisk rapiddisk-cache nvmet nvmet-tcp nvme-fabrics nvme-tcp ext4
+modprobe --all configfs nvme loop veth sch_netem raid456 raid1 rapiddisk rapiddisk-cache nvmet nvmet-tcp nvme-fabrics nvme-tcp ext4
 modprobe null_blk nr_devices=0
 
 # configfs
@@ -173,6 +173,20 @@ partx --update "$FILE_DISK_DEV"
 SECONDS=0; until [ -b "$FILE_NODE" ]; do sleep 0.1; ((SECONDS < 60)); done
 FILE_DEV="$FILE_NODE"
 
+# wire.net
+mkdir -p /run/nvlab/net
+(set -C; : > /run/nvlab/net/nvlab-everything-net); truncate -s 0 /run/nvlab/net/nvlab-everything-net
+unshare --net=/run/nvlab/net/nvlab-everything-net true
+ip link add nvlab--a2275d39 address 02:0e:b4:b3:97:27 mtu 9000 gso_max_segs 1 type veth peer name wire address 02:94:ca:04:53:94 mtu 9000 gso_max_segs 1 netns /run/nvlab/net/nvlab-everything-net
+tc qdisc add dev nvlab--a2275d39 root netem limit 1000000 delay 20us rate 10000mbit 24
+ip address add 198.19.30.201/30 dev nvlab--a2275d39
+ip link set nvlab--a2275d39 up
+nsenter --net=/run/nvlab/net/nvlab-everything-net tc qdisc add dev wire root netem limit 1000000 delay 20us rate 10000mbit 24
+nsenter --net=/run/nvlab/net/nvlab-everything-net ip address add 198.19.30.202/30 dev wire
+nsenter --net=/run/nvlab/net/nvlab-everything-net ip link set wire up
+NET_NETNS=/run/nvlab/net/nvlab-everything-net
+NET_FAR=198.19.30.202
+
 # raid.md/ignore
 mkdir -p /etc/mdadm/mdadm.conf.d
 (set -C; printf '%s\n' 'ARRAY <ignore> UUID=752ce995:a66358e3:974b8992:41caf5dc' > /etc/mdadm/mdadm.conf.d/nvlab-nvlab-everything-md.conf)
@@ -234,21 +248,21 @@ printf %s 1 > /sys/kernel/config/nvmet/subsystems/nqn.2026-11.io.nvlab:export:ev
 SECONDS=0; until [ "$(cat /sys/kernel/config/nvmet/subsystems/nqn.2026-11.io.nvlab:export:everything:drive/namespaces/2/enable)" = 1 ]; do sleep 0.1; ((SECONDS < 60)); done
 
 # export.drive/port
-DRIVE_PORT_NUMBER=$(nvmet_port 127.0.0.1 4420)
+DRIVE_PORT_NUMBER=$(nvmet_port "$NET_FAR" 4420)
 if ! [ -d "/sys/kernel/config/nvmet/ports/$DRIVE_PORT_NUMBER" ]; then
     mkdir "/sys/kernel/config/nvmet/ports/$DRIVE_PORT_NUMBER"
     printf %s tcp > "/sys/kernel/config/nvmet/ports/$DRIVE_PORT_NUMBER/addr_trtype"
     printf %s ipv4 > "/sys/kernel/config/nvmet/ports/$DRIVE_PORT_NUMBER/addr_adrfam"
-    printf %s 127.0.0.1 > "/sys/kernel/config/nvmet/ports/$DRIVE_PORT_NUMBER/addr_traddr"
+    printf %s "$NET_FAR" > "/sys/kernel/config/nvmet/ports/$DRIVE_PORT_NUMBER/addr_traddr"
     printf %s 4420 > "/sys/kernel/config/nvmet/ports/$DRIVE_PORT_NUMBER/addr_trsvcid"
 fi
 
 # export.drive
-ln -s "/sys/kernel/config/nvmet/subsystems/$DRIVE_NQN" "/sys/kernel/config/nvmet/ports/$DRIVE_PORT_NUMBER/subsystems/$DRIVE_NQN"
+nsenter "--net=$NET_NETNS" ln -s "/sys/kernel/config/nvmet/subsystems/$DRIVE_NQN" "/sys/kernel/config/nvmet/ports/$DRIVE_PORT_NUMBER/subsystems/$DRIVE_NQN"
 
 # connect.client
 CLIENT_QUEUES=$(io_queues 128)
-exec 9<> /dev/nvme-fabrics; printf %s "transport=tcp,traddr=127.0.0.1,trsvcid=4420,nqn=$DRIVE_NQN,hostnqn=nqn.2026-11.io.nvlab:host:everything:client,hostid=8bd1d155-ae8c-5ab9-ba26-e6396d57b5b5,queue_size=128,keep_alive_tmo=5,reconnect_delay=2,ctrl_loss_tmo=30,nr_io_queues=$CLIENT_QUEUES" >&9; read -r _ <&9; exec 9>&-
+exec 9<> /dev/nvme-fabrics; printf %s "transport=tcp,traddr=$NET_FAR,trsvcid=4420,nqn=$DRIVE_NQN,hostnqn=nqn.2026-11.io.nvlab:host:everything:client,hostid=8bd1d155-ae8c-5ab9-ba26-e6396d57b5b5,queue_size=128,keep_alive_tmo=5,reconnect_delay=2,ctrl_loss_tmo=30,nr_io_queues=$CLIENT_QUEUES" >&9; read -r _ <&9; exec 9>&-
 CLIENT_DEV=$(nvme_namespace "$DRIVE_NQN" 1)
 
 # filesystem.data/mkfs
