@@ -91,15 +91,19 @@ class Messages(list[str]):
         os.lseek(self.fd, 0, os.SEEK_END)
 
     def update(self) -> Messages:
-        """With all it has said until now."""
+        """With all it has said until now, or until it was closed."""
         with contextlib.suppress(BlockingIOError):
-            while True:
+            while self.fd >= 0:
                 self.extend(_record_of(self.fd))
         return self
 
     def having(self, words: str) -> int:
-        """How many lines have these words, until now."""
+        """How many lines have these words, so far."""
         return sum(words in line for line in self.update())
+
+    def close(self) -> None:
+        os.close(self.fd)
+        self.fd = -1
 
 
 @contextlib.contextmanager
@@ -110,7 +114,7 @@ def new_messages() -> Iterator[Messages]:
         yield said
         said.update()
     finally:
-        os.close(said.fd)
+        said.close()
 
 
 def run(*argv: str, deadline: float = HANG, **kw: Any) -> subprocess.CompletedProcess[str]:
