@@ -13,8 +13,13 @@
 /* The longest that a command needs beside its own record: its ranges. */
 #define NVL_TRACE_SPARE	(1 + DIV_ROUND_UP(NVC_MAX_RANGES, NVC_TRACE_RANGES_EACH))
 
-/* A reader who reads nothing for so long does not hold up the device any more. */
+/*
+ * A reader who reads nothing for so long does not hold up the device any more;
+ * if the ring was looked at so often meanwhile: where the whole machine stood
+ * still, as virtual ones do, he had no time either.
+ */
 #define NVL_TRACE_PATIENCE_NS	(5 * NSEC_PER_SEC)
+#define NVL_TRACE_LOOKS		5000
 
 /* Whoever waits for records is woken when a ring is as full as one part in so many. */
 #define NVL_TRACE_WORTH	4
@@ -59,9 +64,10 @@ static bool nvl_ring_impatient(struct nvl_ring *r)
 	if (!r->stalled || head != r->head) {
 		WRITE_ONCE(r->stalled, now);
 		r->head = head;
+		r->looks = 0;
 		wake_up_interruptible(&r->trace->readers);
 	}
-	if (now - r->stalled < NVL_TRACE_PATIENCE_NS)
+	if (++r->looks < NVL_TRACE_LOOKS || now - r->stalled < NVL_TRACE_PATIENCE_NS)
 		return false;
 	nvl_trace_give_up(r->trace);
 	return true;

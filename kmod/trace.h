@@ -55,6 +55,7 @@ struct nvl_trace {
  * @promised: records that commands under way will need
  * @stalled: since when fetching waits for the reader, ns, or 0
  * @head: the reader's, when it was last seen to move
+ * @looks: how often the ring was found full since then
  * @clock: when the worker last looked at it in this pass, ns, or 0
  * @now: the record of the command in hand
  */
@@ -67,6 +68,7 @@ struct nvl_ring {
 	u32 promised;
 	u64 stalled;
 	u64 head;
+	u32 looks;
 	u64 clock;
 	struct nvc_trace_command now;
 };

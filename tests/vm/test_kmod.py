@@ -41,12 +41,12 @@ def test_data_commands_counters_and_coalescing(guest, module):
 
 
 def test_namespaces_the_pool_and_24_devices(guest, module):
-    guest.passes("kmod_ns.py", module, timeout=600)
+    guest.passes("kmod_ns.py", module, timeout=3600)
 
 
 def test_two_controllers_share_a_subsystem(guest, module, kernel):
     cycles = 50 if SOAK or kernel == "6.1" else 10
-    guest.passes("kmod_paths.py", module, "--cycles", cycles, timeout=600)
+    guest.passes("kmod_paths.py", module, "--cycles", cycles, timeout=3600)
 
 
 def test_rings_and_registers_from_user_space(guest, module):
@@ -65,7 +65,7 @@ def test_the_trace_tells_everything(guest, module):
 
 @pytest.mark.on("6.12")
 def test_an_ssd_and_a_disk_that_their_twin_agrees_with(guest, module):
-    guest.passes("kmod_ssd.py", module, "--python", sys.executable, timeout=900)
+    guest.passes("kmod_ssd.py", module, "--python", sys.executable, timeout=3600)
 
 
 @pytest.mark.on("6.12")
@@ -80,7 +80,7 @@ def test_every_command_of_zones_answers_as_the_standard_says(guest, module):
 
 @pytest.mark.on("6.12")
 def test_zones_are_used_reset_cut_and_moved(guest, module):
-    guest.passes("kmod_zns_use.py", module, "--python", sys.executable, timeout=900)
+    guest.passes("kmod_zns_use.py", module, "--python", sys.executable, timeout=3600)
 
 
 def test_f2fs_cleans_zones_and_is_cut(guest, module):
@@ -105,7 +105,7 @@ def test_the_power_of_all_devices_fails_at_once_and_stays_away(guest, module):
 
 @pytest.mark.on("6.1")
 def test_the_power_is_cut_and_what_a_drive_holds_is_moved(guest, module):
-    guest.passes("kmod_power.py", module, "--python", sys.executable, timeout=900)
+    guest.passes("kmod_power.py", module, "--python", sys.executable, timeout=3600)
 
 
 @pytest.mark.on("6.1")
@@ -119,7 +119,7 @@ def test_bad_parameters_are_refused_each_in_its_own_way(guest, module):
 
 
 def test_loading_and_unloading_leaves_nothing(guest, module):
-    guest.passes("kmod_cycles.py", module, 100 if SOAK else 20, timeout=600)
+    guest.passes("kmod_cycles.py", module, 100 if SOAK else 20, timeout=3600)
 
 
 class TestWithInterruptRemapping:

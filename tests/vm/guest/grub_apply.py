@@ -24,7 +24,7 @@ CFG, RECORD = Path("/boot/grub/grub.cfg"), Path("/var/lib/nvlab/grub.json")
 
 
 def must(*argv: str) -> None:
-    done = subprocess.run(argv, capture_output=True, text=True, timeout=200)
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=900)
     if done.returncode:
         sys.exit(f"{argv}: {done.stdout}{done.stderr}")
 

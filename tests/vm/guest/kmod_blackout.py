@@ -8,7 +8,22 @@ import os
 import time
 from pathlib import Path
 
-from kmod_common import CONFIGFS, check, disk, equal, load, main, make, parser, powered, size, unload, wait_for, write
+from kmod_common import (
+    CONFIGFS,
+    HANG,
+    check,
+    disk,
+    equal,
+    load,
+    main,
+    make,
+    parser,
+    powered,
+    size,
+    unload,
+    wait_for,
+    write,
+)
 from kmod_power import SLOW, Ledger, Writer, found, judged, node_of, write_all
 from kmod_ssd import REGION
 
@@ -65,9 +80,10 @@ def comes_back(args: argparse.Namespace) -> None:
         writers = [Writer(disk(device), ledger, n) for n, (device, ledger) in enumerate(zip((one, two), ledgers, strict=True))]
         black_out(writers)
         equal("a second one changes nothing", write(BLACKOUT, 1), 0)
-        for device, writer, ledger in zip((one, two), writers, ledgers, strict=True):
+        for device in (one, two):  # both first: a device that stays dark meets the driver's timeouts while the other is judged
             equal("the power comes back", write(device / "cut", 1), 0)
-            writer.join(60)
+        for device, writer, ledger in zip((one, two), writers, ledgers, strict=True):
+            writer.join(HANG)
             check("the writer met an error", writer.error, alive=writer.is_alive())
             judge(device.name, ledger, found(disk(device)))
 
@@ -79,7 +95,7 @@ def found_again(args: argparse.Namespace) -> None:
         writer = Writer(disk(device), ledger, 9)
         black_out([writer])
         image = image_of("three")
-    writer.join(60)
+    writer.join(HANG)
     check("it was switched off", writer.error, alive=writer.is_alive())
     judge("four", ledger, given("four", image, **settings(args, 2), keep=1))
     versions = given("five", image, **settings(args, 2))

@@ -7,6 +7,7 @@ import argparse
 import contextlib
 import ctypes
 import errno
+import json
 import mmap
 import os
 import struct
@@ -14,6 +15,7 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 from kmod_admin import (
@@ -37,6 +39,7 @@ from kmod_admin import (
 )
 from kmod_common import (
     FIRST,
+    HANG,
     check,
     disk,
     equal,
@@ -279,28 +282,34 @@ def errors(d: Drive) -> None:
 
 
 def coalesces(d: Drive) -> None:
-    """With coalescing a lone completion waits for the aggregation time, and many take one interrupt."""
+    """With coalescing a lone completion waits for the aggregation time, and many take one interrupt.
+
+    One that does not wait is the shortest of many: how long others take is also the host's affair.
+    """
     def one() -> float:
         began = time.monotonic()
         os.preadv(d.direct, [buffer], 0)
         return time.monotonic() - began
 
+    def got() -> float:
+        began = time.monotonic()
+        d.admin(GET, cdw10=1)
+        return time.monotonic() - began
+
     buffer = mmap.mmap(-1, 4096)
-    plain = min(one() for _ in range(10))
+    plain = min(one() for _ in range(50))
     with feature(d, 8, 200 << 8 | 9):  # 20 ms, 10 completions
         slow = min(one() for _ in range(5))
         check("a lone read waits 20 ms", slow >= 0.02 > plain, slow=slow, plain=plain)
         vectors = d.admin(GET, cdw10=7)[1] % 65536 + 1
         for vector in range(1, vectors + 1):
             d.admin(SET, cdw10=9, cdw11=1 << 16 | vector)
-        check("not where it is disabled", min(one() for _ in range(10)) < 0.02)
+        check("not where it is disabled", min(one() for _ in range(50)) < 0.02)
         for vector in range(1, vectors + 1):
             d.admin(SET, cdw10=9, cdw11=vector)
         check("enabled again", min(one() for _ in range(5)) >= 0.02)
-        began = time.monotonic()
-        d.admin(GET, cdw10=1)
-        check("never the admin queue", time.monotonic() - began < 0.02)
-    check("and off", min(one() for _ in range(10)) < 0.02)
+        check("never the admin queue", min(got() for _ in range(20)) < 0.02)
+    check("and off", min(one() for _ in range(50)) < 0.02)
 
 
 def masked(d: Drive) -> None:
@@ -319,7 +328,7 @@ def masked(d: Drive) -> None:
     reader.join(0.2)
     check("and the driver does not know", reader.is_alive())
     control(0)
-    reader.join(10)
+    reader.join(HANG)
     check("now it does", not reader.is_alive())
 
 
@@ -354,18 +363,47 @@ def yields(d: Drive) -> None:
     path = next(path for path in Path("/proc").glob("[0-9]*/comm") if read(path).startswith("nvlab/nvlab0/"))
     worker, cpu = int(path.parent.name), int(read(path).rpartition("/")[2])
     with pinned(cpu):
-        before = stats()
-        equal("fio", fio(disk(), "--rw=randread", "--bs=4k", "--iodepth=16", "--number_ios=8000", "--size=16M").returncode, 0)
-        after = stats()
-        batch = (after["commands"] - before["commands"]) / (after["passes"] - before["passes"])
-        check("it serves what was submitted at once", batch > 4, batch=batch)
-        equal("it yields", os.sched_getscheduler(worker), os.SCHED_BATCH)
+        served(worker)
         polling = Polling(d.direct)
-        late = sum(polling.read() > 0.002 for _ in range(20_000))  # all but the first thousand, were he not found out
-        check("who polls is served", late < 5000, late=late)
-        with attribute("read_delay", 100_000):
-            polling.read()
-            equal("where commands take time it does not yield", os.sched_getscheduler(worker), os.SCHED_OTHER)
+        bases = [timed(polling, worker)]
+        # he who is not found out waits for the end of a time slice, all but the first thousand times
+        polled = median(polling.read() for _ in range(20_000))
+        bases.append(timed(polling, worker))  # again, as the host may have become slower in between
+        check("who polls is served", polled < 2 * max(bases), polled=polled, bases=bases)
+
+
+def timed(polling: Polling, worker: int) -> float:
+    """How long a read takes of a worker that never yields, since its commands take time: one nanosecond."""
+    with attribute("read_delay", 1):
+        took = median(polling.read() for _ in range(2000))
+        equal("where commands take time it does not yield", os.sched_getscheduler(worker), os.SCHED_OTHER)
+    return took
+
+
+def served(worker: int) -> None:
+    """fio's commands are served many at once, as by its policy the worker yields. Where a round of them takes very long it takes
+    fio for one who polls: whether it yields then depends on the host, and is not judged."""
+    policies, done = set(), threading.Event()
+
+    def sample() -> None:
+        while not done.wait(0.005):
+            policies.add(os.sched_getscheduler(worker))
+
+    sampler = threading.Thread(target=sample)
+    before = stats()
+    sampler.start()
+    ended = fio(disk(), "--rw=randread", "--bs=4k", "--iodepth=16", "--number_ios=8000", "--size=16M", "--output-format=json")
+    done.set()
+    sampler.join()
+    after = stats()
+    if not check("fio", ended.returncode == 0, err=ended.stderr[-300:]):
+        return
+    batch = (after["commands"] - before["commands"]) / (after["passes"] - before["passes"])
+    check("it serves what was submitted at once", batch > 4, batch=batch)
+    took = 16 * json.loads(ended.stdout)["jobs"][0]["read"]["runtime"] / 8000  # ms, of as many as are under way at once
+    yielded = os.SCHED_BATCH in policies
+    name = "it yields" if took < 1 else "it yields: left out, the host is too slow"
+    check(name, yielded or took >= 1, milliseconds=took, yielded=yielded)
 
 
 def body(args: argparse.Namespace) -> None:

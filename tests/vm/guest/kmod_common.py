@@ -13,10 +13,10 @@ import fcntl
 import json
 import mmap
 import os
+import signal
 import struct
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -30,6 +30,7 @@ IO64_CMD = 0xC0504E48
 IDENTIFY = 6  # opcode
 CDWS = tuple(f"cdw{i}" for i in range(10, 16))
 DNR = 0x4000
+HANG = 300  # seconds after which what has not ended never will; no test is judged by how long something takes to come
 
 _failed: list[str] = []
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -81,27 +82,47 @@ def _record_of(fd: int) -> list[str]:
     return []
 
 
-@contextlib.contextmanager
-def new_messages() -> Iterator[list[str]]:
-    """A list that holds, after the block, what the kernel said during it; however much it had said before."""
-    fd = os.open("/dev/kmsg", os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    said: list[str] = []
-    try:
-        os.lseek(fd, 0, os.SEEK_END)
-        yield said
+class Messages(list[str]):
+    """What the kernel says from now on; however much it had said before."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.fd = os.open("/dev/kmsg", os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        os.lseek(self.fd, 0, os.SEEK_END)
+
+    def update(self) -> Messages:
+        """With all it has said until now, or until it was closed."""
         with contextlib.suppress(BlockingIOError):
-            while True:
-                said += _record_of(fd)
+            while self.fd >= 0:
+                self.extend(_record_of(self.fd))
+        return self
+
+    def having(self, words: str) -> int:
+        """How many lines have these words, so far."""
+        return sum(words in line for line in self.update())
+
+    def close(self) -> None:
+        os.close(self.fd)
+        self.fd = -1
+
+
+@contextlib.contextmanager
+def new_messages() -> Iterator[Messages]:
+    """A list that holds, after the block, what the kernel said during it."""
+    said = Messages()
+    try:
+        yield said
+        said.update()
     finally:
-        os.close(fd)
+        said.close()
 
 
-def run(*argv: str, deadline: float = 60, **kw: Any) -> subprocess.CompletedProcess[str]:
+def run(*argv: str, deadline: float = HANG, **kw: Any) -> subprocess.CompletedProcess[str]:
     """Run a command, never for longer than the deadline."""
     return subprocess.run(argv, capture_output=True, text=True, errors="replace", timeout=deadline, check=False, **kw)
 
 
-def wait_for(what: str, ready: Callable[[], Any], deadline: float = 60) -> Any:
+def wait_for(what: str, ready: Callable[[], Any], deadline: float = HANG) -> Any:
     """Poll until something is true; a failed check and None if it does not become so."""
     end, nap = time.monotonic() + deadline, 0.0002
     while time.monotonic() < end:
@@ -145,7 +166,7 @@ def load_first(args: argparse.Namespace, **more: str) -> int:
     return load(args.module, **params)
 
 
-def unload(deadline: float = 60) -> int:
+def unload(deadline: float = HANG) -> int:
     """Unload the module. Returns the exit code of rmmod, -1 if it did not return."""
     try:
         return run("rmmod", "nvlab", deadline=deadline).returncode
@@ -227,7 +248,7 @@ def pci(device: Path = FIRST) -> Path:
     return Path("/sys/bus/pci/devices") / read(device / "pci").partition("\n")[0]
 
 
-def controller(device: Path = FIRST, deadline: float = 60) -> Path:
+def controller(device: Path = FIRST, deadline: float = HANG) -> Path:
     """/sys/class/nvme/nvmeX of a device, once it is live."""
 
     def live() -> Path | None:
@@ -240,7 +261,7 @@ def controller(device: Path = FIRST, deadline: float = 60) -> Path:
     return wait_for(f"the controller of {device.name}", live, deadline)
 
 
-def disk(device: Path = FIRST, deadline: float = 60, nsid: int = 1) -> Path:
+def disk(device: Path = FIRST, deadline: float = HANG, nsid: int = 1) -> Path:
     """/dev/nvmeXnY of a device's namespace, once it can be opened. Y is another while somebody still holds an earlier disk."""
 
     def found() -> Path | None:
@@ -268,7 +289,7 @@ def _ioctl(fd: int, number: int, opcode: int, nsid: int, data: ctypes.Array[Any]
     buf = bytearray(struct.pack(
         f"<BBHIIIQQII6II{result}", opcode, flags, 0, nsid, cdw.get("cdw2", 0), cdw.get("cdw3", 0), 0,
         ctypes.addressof(data) if data is not None else 0, 0, ctypes.sizeof(data) if data is not None else 0,
-        *words, 10_000, *[0] * len(result)))
+        *words, 60_000, *[0] * len(result)))
     try:
         status = fcntl.ioctl(fd, number, buf, True)
     except OSError as err:
@@ -323,21 +344,76 @@ class DiskDrive(Drive):
         super().close()
 
 
-def fio(node: Path, *args: str, deadline: float = 120) -> subprocess.CompletedProcess[str]:
+def _fio(node: Path, *args: str) -> list[str]:
+    """The command line of one fio job on a device."""
+    return ["fio", "--name=t", f"--filename={node}", "--ioengine=io_uring", "--direct=1", *args]
+
+
+def fio(node: Path, *args: str, deadline: float = 4 * HANG) -> subprocess.CompletedProcess[str]:
     """Run one fio job on a device."""
-    return run("fio", "--name=t", f"--filename={node}", "--ioengine=io_uring", "--direct=1", *args, deadline=deadline)
+    return run(*_fio(node, *args), deadline=deadline)
+
+
+class Load:
+    """fio in the background until it is told to end: after a fixed time it could have ended before what happens beside it.
+
+    Of what it writes and is to verify it verifies a little at a time, as there is no pass afterwards.
+    """
+
+    ALWAYS = ("--time_based", "--runtime=3600", "--verify_backlog=32", "--verify_state_save=0", "--output-format=json")
+
+    def __init__(self, node: Path, *args: str) -> None:
+        self.said = ""
+        self.job = subprocess.Popen(_fio(node, *self.ALWAYS, *args), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+                                    errors="replace")
+
+    def runs(self) -> bool:
+        return self.job.poll() is None
+
+    def _wait(self) -> bool:
+        """Whether it ends."""
+        try:
+            self.said = self.job.communicate(timeout=HANG)[0]
+        except subprocess.TimeoutExpired:
+            self.kill()
+            return False
+        return True
+
+    def kill(self) -> None:
+        self.job.kill()
+        self.job.communicate()
+
+    def end(self) -> bool:
+        """Tell it to, if it runs; whether it does."""
+        if self.runs():
+            self.job.send_signal(signal.SIGINT)
+        return self._wait()
+
+    def passes(self, name: str) -> bool:
+        """It has run until now, ends as it is told to, and met no error."""
+        ran, ended = self.runs(), self.end()
+        before, brace, after = self.said.partition("{")
+        error = json.loads(brace + after)["jobs"][0]["error"] if brace else None
+        code = self.job.returncode  # 128 is fio's own for an end by a signal
+        return check(name, ran and ended and code in (0, 128) and error == 0, ran=ran, ended=ended, code=code, error=error,
+                     said=before[-600:])
+
+    def fails(self, name: str) -> bool:
+        """It ends by itself, with an error."""
+        ended = self._wait()
+        return check(name, ended and self.job.returncode not in (0, 128), ended=ended, code=self.job.returncode,
+                     said=self.said[:600])
 
 
 @contextlib.contextmanager
-def fio_beside(node: Path, *args: str) -> Iterator[list[subprocess.CompletedProcess[str]]]:
-    """fio, for as long as the block takes and until it ends by itself."""
-    done: list[subprocess.CompletedProcess[str]] = []
-    thread = threading.Thread(target=lambda: done.append(fio(node, *args, deadline=120)))
-    thread.start()
+def fio_beside(node: Path, *args: str) -> Iterator[Load]:
+    """fio from the beginning of the block; by its end it has been told to end, or it is killed."""
+    load = Load(node, *args)
     try:
-        yield done
+        yield load
     finally:
-        thread.join()
+        if load.runs():
+            load.kill()
 
 
 def main(body: Callable[[argparse.Namespace], None], arguments: argparse.ArgumentParser) -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from kmod_common import (
+    HANG,
     DiskDrive,
     check,
     equal,
@@ -243,7 +244,7 @@ def cuts(args: argparse.Namespace) -> None:
             writer = Writer(device, list(now), seed)
             wait_for("writes", lambda w=writer, least=90 + 37 * seed: w.written > least or not w.is_alive())
             equal(f"cut {seed}", write(device / "cut", 1), 0)
-            writer.join(60)
+            writer.join(HANG)
             d = Drive(device)
             now = versions(d)
             bad = [n for n in range(Writer.UNITS) if not writer.durable[n] <= now[n] <= writer.begun[n]]

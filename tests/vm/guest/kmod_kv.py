@@ -16,6 +16,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 
 from kmod_common import (
+    HANG,
     Drive,
     check,
     controller,
@@ -452,7 +453,7 @@ def cuts(args: argparse.Namespace) -> None:
             ledger = Ledger(device, list(now), seed)
             wait_for("stores", lambda ledger=ledger, seed=seed: ledger.stored > 50 + 37 * seed or not ledger.is_alive())
             equal(f"cut {seed}", write(device / "cut", 1), 0)
-            ledger.join(60)
+            ledger.join(HANG)
             now = versions(device)
             bad = [n for n in range(Ledger.KEYS) if not ledger.durable[n] <= now[n] <= ledger.begun[n]]
             equal(f"torn, lost or never stored {seed}", [(n, ledger.durable[n], now[n], ledger.begun[n]) for n in bad], [])
@@ -477,7 +478,7 @@ def moved(args: argparse.Namespace) -> None:
             ledger = Ledger(device, list(want), 1)
             wait_for("stores", lambda ledger=ledger: ledger.stored > 100 or not ledger.is_alive())
             equal("cut", write(device / "cut", 1), 0)
-            ledger.join(60)
+            ledger.join(HANG)
             want, before = versions(device), stats(device)
             check("there are keys", sum(map(bool, want)) > 20)
             equal("off", write(device / "power", 0), 0)

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from kmod_common import (
     CONFIGFS,
+    HANG,
     check,
     controller,
     disk,
@@ -126,7 +127,7 @@ def pull(device: Path, seed: int, ledger: Ledger, least: int) -> None:
     writer = Writer(disk(device), ledger, seed)
     wait_for("writes", lambda: writer.written > least or not writer.is_alive())
     equal(f"cut {seed}", write(device / "cut", 1), 0)
-    writer.join(60)
+    writer.join(HANG)
     check(f"the writer met an error {seed}", writer.error, alive=writer.is_alive())
     versions = found(disk(device))
     equal(f"torn, lost though durable, never written {seed}", judged(ledger, versions), ([], [], []))
@@ -276,7 +277,7 @@ def protected(args: argparse.Namespace) -> None:
         wait_for("writes", lambda: writer.written > 300)
         began = time.monotonic()
         equal("cut", write(device / "cut", 1), 0)
-        writer.join(60)
+        writer.join(HANG)
         versions = found(disk(device))
         check("it took its time", time.monotonic() - began > 1.5, seconds=time.monotonic() - began)
         acked, begun = writer.ledger.acked, writer.ledger.begun
@@ -419,7 +420,7 @@ def live(args: argparse.Namespace) -> None:
         with node_of("p").open("rb", buffering=0) as state:
             equal("a cut while it is read", write(device / "cut", 1), 0)
             equal("what was read is no longer so", errno_of(lambda: state.read(5000)), errno.ESTALE)
-        writer.join(60)
+        writer.join(HANG)
         check("a cut is an error", writer.error > 0, error=writer.error)
 
 
@@ -474,7 +475,7 @@ def aged(args: argparse.Namespace) -> None:
     """A drive aged in the simulator is at steady state from its first second; blocks it says are written read as zeros."""
     path = Path("/tmp/aged")
     words = ",".join(f"{name}={value}" for name, value in SMALL.items())
-    done = run(args.python, "-c", AGED, str(CHECKOUT), str(path), words)
+    done = run(args.python, "-c", AGED, str(CHECKOUT), str(path), words, deadline=900)
     if not check("aged in the simulator", done.returncode == 0, err=done.stderr[-500:]):
         return
     expected = float(done.stdout)
@@ -487,7 +488,7 @@ def aged(args: argparse.Namespace) -> None:
     node = disk(device)
     equal("reads as zeros", node.read_bytes().strip(b"\0"), b"")
     before = stats(device)
-    done = fio(node, "--rw=randwrite", "--bs=4k", "--iodepth=8", "--norandommap", "--number_ios=6000", "--randrepeat=0")
+    done = fio(node, "--rw=randwrite", "--bs=4k", "--iodepth=8", "--norandommap", "--number_ios=6000", "--randseed=1")
     check("written", done.returncode == 0, err=done.stderr[-300:])
     after = stats(device)
     host = after["host_units"] - before["host_units"]

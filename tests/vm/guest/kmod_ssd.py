@@ -18,6 +18,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 
 from kmod_common import (
+    HANG,
     check,
     controller,
     disk,
@@ -89,10 +90,10 @@ def file_system(node: Path) -> None:
 def collected(dev: Path, node: Path) -> None:
     """Random writes of more than the drive holds: lines are collected, and every account adds up."""
     anywhere = ("--rw=randwrite", "--bs=4k", "--iodepth=8")
-    done = fio(node, *anywhere, "--verify=crc32c", "--verify_backlog=512", deadline=240)
+    done = fio(node, *anywhere, "--verify=crc32c", "--verify_backlog=512")
     check("fio --verify", done.returncode == 0, err=done.stderr[-400:])
     # some blocks again before others, so that a line is never all stale
-    done = fio(node, *anywhere, "--norandommap", "--number_ios=12000", deadline=240)
+    done = fio(node, *anywhere, "--norandommap", "--number_ios=12000")
     check("fio, blocks again", done.returncode == 0, err=done.stderr[-400:])
     s = stats(dev)
     check("lines were collected", s["gc_units"] > 0 and s["erases"] > 0, gc=s["gc_units"], erases=s["erases"])
@@ -115,7 +116,7 @@ def log_says(dev: Path) -> None:
 def log_waf(dev: Path) -> int:
     """Write amplification in thousandths, by nvme-cli out of the vendor's log."""
     words = ["nvme", "get-log", f"/dev/{controller(dev).name}", "--log-id=0xc0", "--log-len=512", "-b"]
-    done = subprocess.run(words, capture_output=True, timeout=60, check=False)
+    done = subprocess.run(words, capture_output=True, timeout=HANG, check=False)
     if not check("nvme get-log", done.returncode == 0 and len(done.stdout) == 512, err=done.stderr[-300:]):
         return 0
     return int(struct.unpack_from("<Q", done.stdout, 504)[0])
@@ -221,7 +222,7 @@ def worn(args: argparse.Namespace) -> None:
         node, events = disk(dev), Events(dev)
         equal("as new", health(dev), (0, 100, 10, 0))
         writes = ("--rw=randwrite", "--bs=4k", "--iodepth=8", "--norandommap")
-        done = fio(node, *writes, "--io_size=1G", deadline=240)
+        done = fio(node, *writes, "--io_size=1G")
         check("writes end", done.returncode != 0, err=done.stderr[-300:])
         s = stats(dev)
         equal("it only reads", (s["read_only"], len(node.read_bytes())), (1, REGION - (1 << 20)))

@@ -108,7 +108,7 @@ def mounted(node: Path, *options: str) -> Iterator[None]:
 
 def file_system(node: Path, kind: str, *fsck: str) -> None:
     """Make it, use it with several programs at once and discards as files go, and find everything again."""
-    made = run(f"mkfs.{kind}", *(("-q", "-F") if kind == "ext4" else ("-q", "-f")), str(node), deadline=120)
+    made = run(f"mkfs.{kind}", *(("-q", "-F") if kind == "ext4" else ("-q", "-f")), str(node), deadline=600)
     equal(f"mkfs.{kind}", (made.returncode, made.stderr), (0, ""))
     with mounted(node, "-o", "discard"):
         writers = [Writer(MOUNT / str(n), n) for n in range(WRITERS)]
@@ -123,7 +123,7 @@ def file_system(node: Path, kind: str, *fsck: str) -> None:
             writer.verify_all()
     equal(f"{kind}: nothing is wrong", [wrong for writer in writers for wrong in writer.wrong], [])
     check(f"{kind}: there was something", sum(len(writer.files) for writer in writers) > 20)
-    done = run(*fsck, str(node), deadline=120)
+    done = run(*fsck, str(node), deadline=600)
     check(f"{kind}: {fsck[0]}", done.returncode == 0, out=done.stdout[-300:] + done.stderr[-300:])
 
 
@@ -142,7 +142,8 @@ def mirror(one: Path, two: Path) -> None:
     check("fio verifies over MD", done.returncode == 0, err=done.stderr[-300:])
     md = Path("/sys/block") / array.resolve().name / "md"
     (md / "sync_action").write_text("check\n")
-    wait_for("the check", lambda: read(md / "sync_action") == "idle")
+    # before it has begun it is as idle as when it is over
+    wait_for("the check", lambda: read(md / "last_sync_action") == "check" and read(md / "sync_action") == "idle")
     # what was never written reads as zeros on both
     equal("mismatches", read(md / "mismatch_cnt"), "0")
     equal("mdadm --stop", run("mdadm", "--stop", str(array)).returncode, 0)

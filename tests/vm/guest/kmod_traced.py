@@ -78,7 +78,7 @@ def twin(python: str, raw: bytes, commands: int, live: dict[str, int], state: Pa
     path = Path("/tmp/nvlab-trace.raw")
     path.write_bytes(raw)
     began = [str(state)] if state else []
-    done = run(python, "-c", TWIN, str(path), *began, deadline=240, env={**os.environ, "PYTHONPATH": str(CHECKOUT)})
+    done = run(python, "-c", TWIN, str(path), *began, deadline=1200, env={**os.environ, "PYTHONPATH": str(CHECKOUT)})
     if not check("the twin replays", done.returncode == 0, err=done.stderr[-600:]):
         return {}
     said: dict[str, Any] = json.loads(done.stdout)

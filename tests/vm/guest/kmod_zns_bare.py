@@ -48,7 +48,7 @@ def notice(device: Path, bare: Bare, q: Queue, io: Queue, page: int) -> None:
     equal("append", {io.status(APPEND, nsid=1, prp1=address, cdw10=3 * SIZE) for _ in range(16)}, {0})
     equal("erases fail", write(device / "medium/erase_fail", 1_000_000), 0)
     equal("reset", io.status(SEND, nsid=1, cdw10=3 * SIZE, cdw13=RESET), 0)
-    wait_for("the event", q.peek, 5)
+    wait_for("the event", q.peek)
     equal("double words 0 and 1", struct.unpack_from("<II", bare.mem.map, q.cq + 16 * q.head), (0xBFEF02, 1))
     q.reap()
     equal("report", io.status(RECEIVE, nsid=1, prp1=address, cdw10=3 * SIZE, cdw12=31), 0)

@@ -20,6 +20,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from kmod_common import (
+    HANG,
     check,
     controller,
     disk,
@@ -96,29 +97,41 @@ def loads(device: Path, node: Path) -> None:
                                 "--io_size=16M", "--verify=crc32c"))
 
 
+def goes_on(device: Path, name: str) -> None:
+    """Wait until more was read, or written."""
+    before = stats(device)[name]
+    wait_for(f"more {name}", lambda: stats(device)[name] > before + 20)
+
+
 def resets(device: Path, node: Path) -> None:
     """Zones are reset while others are written, then the controller while they are read, and while they are written."""
     passes("reset all", blkzone("reset", node))
     half = ZONES // 2
     buffer = mmap.mmap(-1, 1 << 20)
-    with fio_beside(node, "--rw=write", "--bs=64k", "--iodepth=4", f"--size={half * ZONE}", "--runtime=8", "--time_based",
-                    "--verify=crc32c", *ZBD, "--max_open_zones=2") as done:
-        zone, times = half, 0
+    with fio_beside(node, "--rw=write", "--bs=64k", "--iodepth=4", f"--size={half * ZONE}", "--verify=crc32c", *ZBD,
+                    "--max_open_zones=2") as load:
+        zone, times, tries, end = half, 0, 0, time.monotonic() + 8
         fd = os.open(node, os.O_WRONLY | os.O_DIRECT)
-        while not done:
+        while load.runs() and (tries < 4 or time.monotonic() < end):
             os.pwritev(fd, [buffer], zone * ZONE)
             times += blkzone("reset", node, zone, 1).returncode == 0
             zone = zone + 1 if zone + 1 < ZONES else half
+            tries += 1
         os.close(fd)
-    passes("written beside resets", done[0])
-    check("resets", times > 3, times=times)
+        load.passes("written beside resets")
+    check("resets", times > 3, times=times, tries=tries)
     equal("those zones", {state for state, _ in states(node)[half:]}, {EMPTY})
-    with fio_beside(node, "--rw=randread", "--bs=4k", "--iodepth=8", "--runtime=4", "--time_based", *ZBD) as done:
+    with fio_beside(node, "--rw=randread", "--bs=4k", "--iodepth=8", *ZBD) as load:
         for _ in range(3):
+            goes_on(device, "reads")
             equal("reset the controller", write(controller(device) / "reset_controller", 1), 0)
-    passes("read over resets", done[0])
-    with fio_beside(node, "--rw=write", "--bs=64k", "--iodepth=4", "--runtime=3", "--time_based", *ZBD):
+        goes_on(device, "reads")
+        load.passes("read over resets")
+    with fio_beside(node, "--rw=write", "--bs=64k", "--iodepth=4", *ZBD) as load:
+        goes_on(device, "writes")
         equal("reset the controller", write(controller(device) / "reset_controller", 1), 0)
+        controller(device)
+        check("fio ends", load.end())
     # a write that was done and not completed cannot be done again: fio may have met an error, and nothing more
     passes("reset all", blkzone("reset", disk(device)))
     in_order(disk(device))
@@ -347,7 +360,7 @@ def pull(device: Path, seed: int, ledger: Ledger, least: int) -> None:
     writer = Writer(disk(device), ledger, seed)
     wait_for("writes", lambda: writer.written > least or not writer.is_alive())
     equal(f"cut {seed}", write(device / "cut", 1), 0)
-    writer.join(60)
+    writer.join(HANG)
     check(f"the writer met an error {seed}", writer.error, alive=writer.is_alive())
     node = disk(device)
     found = zones_of(device)
