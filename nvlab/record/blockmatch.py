@@ -43,9 +43,13 @@ class _Begun(NamedTuple):
     op: int
 
 
-@cache
 def does(rwbs: bytes) -> Does:
-    """``rwbs`` without what is behind its end."""
+    """What a record's ``rwbs`` says; what is behind its end is left over from others."""
+    return _does(rwbs.partition(b"\0")[0])
+
+
+@cache
+def _does(rwbs: bytes) -> Does:
     found = _RWBS.match(rwbs)
     flush, letter, fua = found.groups() if found else (None, b"N", b"")
     name = {b"R": "read", b"W": "write", b"F": "flush"}.get(letter, "trim")
@@ -97,7 +101,7 @@ class Matcher:
         slot = self._slots.get(device)
         if slot is None:
             return
-        what = does(rwbs.partition(b"\0")[0])
+        what = does(rwbs)
         self.flags[slot][FLAGS.index("bio")] += 1
         self._flags(slot, "bio", what)
         op = OPS.index("flush") if what.flush and not count else what.op
@@ -105,7 +109,7 @@ class Matcher:
 
     def ended(self, time: int, device: int, sector: int, count: int, rwbs: bytes) -> None:
         """A bio ends that no request carried, whole: all its pieces have ended."""
-        key = (BIO, device, does(rwbs.partition(b"\0")[0]).letter, sector + count)
+        key = (BIO, device, does(rwbs).letter, sector + count)
         begun = self._in_flight.get(key)
         if isinstance(begun, int) or (begun and begun.sector <= sector):
             self._end(key, time)
@@ -117,7 +121,7 @@ class Matcher:
 
     def issued(self, time: int, device: int, sector: int, count: int, rwbs: bytes) -> None:
         """A driver gets a request. It is its device's; or, as that of a path, its bio's."""
-        device, what = self._head_of.get(device, device), does(rwbs.partition(b"\0")[0])
+        device, what = self._head_of.get(device, device), does(rwbs)
         slot = self._slots.get(device)
         if slot is not None:
             self._flags(slot, "request", what)
@@ -125,13 +129,13 @@ class Matcher:
 
     def put_back(self, _: int, device: int, sector: int, count: int, rwbs: bytes) -> None:
         """A driver did not take a request; it gets it again."""
-        key = (REQUEST, self._head_of.get(device, device), does(rwbs.partition(b"\0")[0]).letter, sector + count)
+        key = (REQUEST, self._head_of.get(device, device), does(rwbs).letter, sector + count)
         self.missed -= isinstance(self._in_flight.get(key), int)
         self._drop(key)
 
     def completed(self, time: int, device: int, sector: int, count: int, rwbs: bytes) -> None:
         """A request, or the first part of one, is completed, and with it the bios in it: from the last to the first."""
-        device, letter = self._head_of.get(device, device), does(rwbs.partition(b"\0")[0]).letter
+        device, letter = self._head_of.get(device, device), does(rwbs).letter
         if device not in self._slots:
             return
         sector = 0 if sector == _NOWHERE else sector
